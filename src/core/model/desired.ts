@@ -1,0 +1,127 @@
+/**
+ * Desired state: the documents of one snapshot, resolved and normalised. Shorthands are expanded, references
+ * followed, defaults filled in, so that the planner never asks what was meant.
+ */
+import type { CommitId, DeviceId, Revision, RolloutName, SnapshotId } from './ids.ts';
+import type { Manifest } from './manifest.ts';
+import type { DurationMs, Instant } from './time.ts';
+
+export interface DesiredState {
+  readonly snapshot: SnapshotId;
+  /** The commit of `main` that this snapshot was read from. */
+  readonly commit: CommitId;
+  readonly fleet: Fleet;
+  readonly rollouts: ReadonlyMap<RolloutName, Rollout>;
+  /** Every distribution set's revision by name, used or not: an outcome that names one makes it immutable. */
+  readonly distributionSets: ReadonlyMap<string, Revision>;
+  /** Operators' say-so from `devices/*.yaml`, by device. */
+  readonly devices: ReadonlyMap<DeviceId, DeviceOverride>;
+}
+
+export interface Fleet {
+  readonly name: string;
+  readonly pollIntervalMs: DurationMs;
+  /** While it lasts, nothing opens except the rollouts in `except`. */
+  readonly freeze?: { readonly until: Instant; readonly except: readonly RolloutName[] };
+}
+
+export interface DeviceOverride {
+  /** Laid over the tags that came with enrolment; `null` takes a tag away. */
+  readonly tags: Readonly<Record<string, string | null>>;
+  /** A retired device matches no rollout and keeps what it runs. */
+  readonly retired: boolean;
+  /** A revoked device is refused. */
+  readonly revoked: boolean;
+}
+
+export interface Rollout {
+  readonly name: RolloutName;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly owner: string;
+  readonly runbook?: string;
+  readonly manifest: Manifest;
+  readonly revision: Revision;
+  /** The target condition as written. */
+  readonly condition: string;
+  /** Positive; the larger one wins. */
+  readonly priority: number;
+  readonly start: Start;
+  readonly suspend: boolean;
+  readonly gates: readonly Gate[];
+  readonly stages: readonly Stage[];
+  readonly onFailure: OnFailure;
+  /** Selection seed; absent: random bits are drawn with the first attempt and recorded. */
+  readonly seed?: string;
+}
+
+export type Start =
+  | { readonly kind: 'onMerge' }
+  | { readonly kind: 'manual' }
+  | { readonly kind: 'at'; readonly at: Instant };
+
+/** What a breach of the error threshold does. `ladder` lets the extent of the breach choose (§4 of the design). */
+export type OnFailure = 'pause' | 'rollback' | 'ladder';
+
+/** A CEL expression over the signals of one device's latest report. */
+export interface Gate {
+  readonly name: string;
+  readonly expression: string;
+}
+
+export interface Fraction {
+  readonly numerator: number;
+  readonly denominator: number;
+}
+
+/** Devices or units: how many, what share of those that match, or all of them. */
+export type Size =
+  | { readonly kind: 'count'; readonly count: number }
+  | { readonly kind: 'share'; readonly share: Fraction }
+  | { readonly kind: 'all' };
+
+export type Threshold =
+  | { readonly kind: 'count'; readonly count: number }
+  | { readonly kind: 'share'; readonly share: Fraction };
+
+export interface Stage {
+  readonly name: string;
+  readonly size: Size;
+  /** `device`, or the tag whose values enter whole: `site` for `10 sites`. */
+  readonly unit: string;
+  /** Whether `size` includes the units that earlier stages took in. Shares do and counts do not, unless said. */
+  readonly mode: 'cumulative' | 'incremental';
+  readonly soakMs: DurationMs;
+  readonly successThreshold: Threshold;
+  readonly errorThreshold: Threshold;
+  /** Device-hours that the stage's devices must have run the revision before it can pass. */
+  readonly minExposureHours: number;
+  /** Distinct approvals needed before the stage opens. */
+  readonly approvals: number;
+  readonly stuckAfterMs: DurationMs;
+  /** Tags whose combinations each get a unit before ring order fills the rest. */
+  readonly stratifyBy: readonly string[];
+  /** Names of the rollout's gates that this stage judges by. */
+  readonly gates: readonly string[];
+  /** Over this time the stage takes its units in, evenly. 0: at once. */
+  readonly rampMs: DurationMs;
+  /** Share of the matching units kept on what they run until the attempt ends, as control. */
+  readonly holdback: Fraction;
+}
+
+/** An entry of `ops/<rollout>.yaml`. Bound to an attempt, so that it can never act on a later one. */
+export interface Operation {
+  /** Stable identity of the entry: an outcome that has applied it names it. */
+  readonly id: string;
+  readonly rollout: RolloutName;
+  readonly action: 'pause' | 'resume' | 'approve' | 'promote' | 'cancel' | 'retry';
+  readonly attempt: number;
+  readonly stage?: string;
+  readonly by: string;
+  readonly reason?: string;
+}
+
+export interface Operations {
+  readonly entries: readonly Operation[];
+  /** What people wrote down afterwards, by rollout and attempt (`<rollout>/<attempt>`). */
+  readonly learnings: ReadonlyMap<string, string>;
+}

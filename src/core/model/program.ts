@@ -1,0 +1,61 @@
+/**
+ * The program: what a poll needs to know, and nothing per device. It is a pure function of the desired state and
+ * the outcomes, so every replica that has read the same commits serves the same answers.
+ */
+
+import type { DeviceOverride, Gate } from './desired.ts';
+import type { CommitId, DeviceId, Revision, RolloutName, SnapshotId } from './ids.ts';
+import type { Manifest } from './manifest.ts';
+import type { Admission } from './outcome.ts';
+import type { DurationMs, Instant } from './time.ts';
+
+export interface Program {
+  readonly fleet: string;
+  /** Highest precedence first. */
+  readonly rollouts: readonly ProgramRollout[];
+  /** Operators' say-so by device id. */
+  readonly devices: Readonly<Record<DeviceId, DeviceOverride>>;
+  readonly pollIntervalMs: DurationMs;
+  /** Every revision that an attempt of any rollout ever had: whatever else a device runs is drift. */
+  readonly knownRevisions: readonly Revision[];
+}
+
+export interface ProgramRollout {
+  readonly name: RolloutName;
+  readonly priority: number;
+  /** The target condition in force. */
+  readonly condition: string;
+  /** Judged for devices on known-good; a stage brings its own. */
+  readonly gates: readonly Gate[];
+  /** The unfinished attempt. `offers` is false while it is paused or was stopped: who has it keeps it, nobody else gets it. */
+  readonly candidate?: ProgramCandidate;
+  /** Attempts given up since known-good without a rollback, newest first: their devices keep what they run. */
+  readonly kept: readonly ProgramCandidate[];
+  readonly knownGood?: ProgramRevision & { readonly condition: string };
+  /** A rolled-back attempt whose devices are on their way back. */
+  readonly withdrawn?: ProgramRevision;
+}
+
+export interface ProgramRevision {
+  readonly attempt: number;
+  readonly revision: Revision;
+  readonly manifest: Manifest;
+  readonly snapshot: SnapshotId;
+  readonly commit: CommitId;
+}
+
+export interface ProgramCandidate extends ProgramRevision {
+  readonly offers: boolean;
+  readonly seed: string;
+  readonly excluding?: string;
+  readonly stages: readonly OpenStage[];
+}
+
+export interface OpenStage {
+  readonly name: string;
+  readonly condition: string;
+  readonly unit: string;
+  readonly admits: Admission;
+  readonly openedAt: Instant;
+  readonly gates: readonly Gate[];
+}

@@ -1,0 +1,62 @@
+/**
+ * Instants and durations. Both are whole milliseconds; an instant counts from the Unix epoch.
+ * Nothing here reads a clock: whoever needs the time is given it.
+ */
+
+declare const instant: unique symbol;
+/** Milliseconds since the Unix epoch. */
+export type Instant = number & { readonly [instant]?: never };
+/** A length of time in milliseconds. */
+export type DurationMs = number;
+
+export const SECOND = 1000;
+export const MINUTE = 60 * SECOND;
+export const HOUR = 60 * MINUTE;
+export const DAY = 24 * HOUR;
+const WEEK = 7 * DAY;
+
+const UNITS: readonly (readonly [string, DurationMs])[] = [
+  ['w', WEEK],
+  ['d', DAY],
+  ['h', HOUR],
+  ['m', MINUTE],
+  ['s', SECOND],
+  ['ms', 1],
+];
+const UNIT_MS = new Map(UNITS);
+
+/** One or more `<number><unit>` parts, as in `90s`, `1.5h` or `1h30m`. The schemas use the same pattern. */
+export const DURATION_PATTERN = '^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d|w))+$';
+const DURATION = new RegExp(DURATION_PATTERN);
+
+/** The duration that `text` names, or undefined where it is not one. Fractions round to whole milliseconds. */
+export function parseDuration(text: string): DurationMs | undefined {
+  if (!DURATION.test(text)) return undefined;
+  let total = 0;
+  for (const [, amount, unit] of text.matchAll(/([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)/g)) {
+    total += Number(amount) * (UNIT_MS.get(unit ?? '') ?? Number.NaN);
+  }
+  const rounded = Math.round(total);
+  return Number.isSafeInteger(rounded) ? rounded : undefined;
+}
+
+/** The shortest exact spelling with the two largest units that matter: `6h`, `1h30m`, `0s`. */
+export function formatDuration(duration: DurationMs): string {
+  if (duration === 0) return '0s';
+  let rest = Math.abs(Math.round(duration));
+  const parts: string[] = [];
+  // Weeks are left out: people read "14d" faster than "2w".
+  for (const [unit, size] of UNITS.slice(1)) {
+    const amount = Math.floor(rest / size);
+    rest -= amount * size;
+    if (amount > 0) parts.push(`${amount}${unit}`);
+    if (parts.length === 2) break;
+  }
+  return (duration < 0 ? '-' : '') + parts.join('');
+}
+
+/** ISO 8601 in UTC, to the second where that is exact: `2026-11-21T08:00:00Z`. */
+export function formatInstant(at: Instant): string {
+  // biome-ignore lint/style/noRestrictedGlobals: a Date of a given instant reads no clock.
+  return new Date(at).toISOString().replace('.000Z', 'Z');
+}
