@@ -1,0 +1,167 @@
+/**
+ * Where a device stands in every rollout that targets it. Counts are sums of standings, so a change of one device
+ * changes them by a subtraction and an addition; nothing else is ever counted.
+ */
+
+import { compiledGate, type GateResult } from '../gates/expression.ts';
+import type { Gate } from '../model/desired.ts';
+import { type DeviceRecord, isInstalling, type ReportedState } from '../model/device.ts';
+import type { Revision, RolloutName } from '../model/ids.ts';
+import type { StageCounts } from '../model/outcome.ts';
+import type { Program, ProgramRollout } from '../model/program.ts';
+import type { Instant } from '../model/time.ts';
+import { compileCondition } from '../target/condition.ts';
+import { type Assignment, type Placement, place, type Subject, stageOf, subjectOf } from './assign.ts';
+
+export interface Standing {
+  readonly assignment: Assignment;
+  /** One per rollout whose target condition the device matches, highest precedence first. */
+  readonly rollouts: readonly RolloutStanding[];
+  readonly status: DeviceStatus;
+}
+
+/**
+ * unknown: never reported. registered: nothing is assigned. pending: not yet there. inSync: runs what it is assigned
+ * and its gates hold. error: it failed, or a gate does. drifted: it runs what nobody assigned.
+ */
+export type DeviceStatus = 'unknown' | 'registered' | 'pending' | 'inSync' | 'error' | 'drifted';
+
+export interface RolloutStanding {
+  readonly rollout: RolloutName;
+  readonly placement: Placement;
+  /** The rollout of higher precedence that took the device. */
+  readonly shadowedBy?: RolloutName;
+  /** Against the revision that this rollout assigns. */
+  readonly health: 'healthy' | 'unhealthy' | 'unknown';
+  /** Index of the candidate's first open stage that contains the device, and where the device stands in it. */
+  readonly stage?: { readonly index: number; readonly progress: Progress };
+  /** Matches now, but did not match the condition under which known-good succeeded. */
+  readonly newcomer: boolean;
+  /** Still runs or installs the revision that was rolled back. */
+  readonly onWithdrawn: boolean;
+}
+
+/** How far a device has come with one revision. */
+export interface Progress {
+  readonly state: keyof StageCounts;
+  /** Why it failed. */
+  readonly category?: string;
+  readonly message?: string;
+  /** One result per gate, once the device runs the revision. */
+  readonly gates: readonly { readonly name: string; readonly result: GateResult }[];
+  /** Device-hours on the revision. */
+  readonly exposureHours: number;
+}
+
+export function standingOf(program: Program, device: DeviceRecord, now: Instant): Standing {
+  const subject = subjectOf(program, device);
+  const rollouts: RolloutStanding[] = [];
+  let assignment: Assignment = { kind: 'nothing' };
+  for (const rollout of program.rollouts) {
+    const placement = place(rollout, subject, now);
+    if (placement.kind === 'notMatching') continue;
+    const taken = assignment.kind === 'revision' ? assignment.rollout : undefined;
+    rollouts.push(standingIn(rollout, { subject, placement, shadowedBy: taken, now }));
+    if (taken === undefined && 'revision' in placement) {
+      assignment = { kind: 'revision', rollout: rollout.name, revision: placement.revision, placement };
+    }
+  }
+  return { assignment, rollouts, status: statusOf(program, assignment, rollouts, subject.report) };
+}
+
+function standingIn(
+  rollout: ProgramRollout,
+  at: { subject: Subject; placement: Placement; shadowedBy: RolloutName | undefined; now: Instant },
+): RolloutStanding {
+  const { subject, placement, shadowedBy, now } = at;
+  const { candidate, knownGood, withdrawn } = rollout;
+  const index = candidate === undefined ? undefined : stageOf(candidate, subject, now);
+  const stage = index === undefined ? undefined : candidate?.stages[index];
+  const inStage =
+    candidate === undefined || index === undefined || stage === undefined
+      ? undefined
+      : { index, progress: progressOf(subject.report, candidate.revision, stage.gates) };
+  return {
+    rollout: rollout.name,
+    placement,
+    ...(shadowedBy === undefined ? {} : { shadowedBy }),
+    health: healthOf(rollout, placement, inStage?.progress, subject.report),
+    ...(inStage === undefined ? {} : { stage: inStage }),
+    newcomer: knownGood !== undefined && !compileCondition(knownGood.condition).matches(subject),
+    onWithdrawn:
+      withdrawn !== undefined &&
+      (subject.report?.running === withdrawn.revision || isInstalling(subject.report, withdrawn.revision)),
+  };
+}
+
+/** How far the device has come with `revision`, judged by the gates. A device that says it failed has failed, whatever runs. */
+export function progressOf(
+  report: ReportedState | undefined,
+  revision: Revision,
+  gates: readonly Gate[],
+): Progress {
+  const attempt = report?.attempt?.revision === revision ? report.attempt : undefined;
+  const runs = report?.running === revision;
+  const exposureHours = runs ? report.exposureHours : 0;
+  const results = runs
+    ? gates.map((gate) => ({
+        name: gate.name,
+        result: compiledGate(gate.expression).evaluate(report.signals),
+      }))
+    : [];
+  if (attempt?.state === 'failed' || attempt?.state === 'rolledBack') {
+    return {
+      state: 'failed',
+      category: attempt.category ?? 'uncategorised',
+      ...(attempt.message === undefined ? {} : { message: attempt.message }),
+      gates: results,
+      exposureHours,
+    };
+  }
+  if (!runs) return { state: attempt === undefined ? 'pending' : 'installing', gates: [], exposureHours };
+  const failed = results.find(({ result }) => result.kind === 'fails');
+  if (failed !== undefined)
+    return { state: 'failed', category: `gate.${failed.name}`, gates: results, exposureHours };
+  const holds = results.every(({ result }) => result.kind === 'holds');
+  return { state: holds ? 'succeeded' : 'verifying', gates: results, exposureHours };
+}
+
+function healthOf(
+  rollout: ProgramRollout,
+  placement: Placement,
+  inStage: Progress | undefined,
+  report: ReportedState | undefined,
+): RolloutStanding['health'] {
+  if (!('revision' in placement)) return 'unknown';
+  const progress =
+    placement.kind === 'candidate' && inStage !== undefined
+      ? inStage
+      : progressOf(report, placement.revision.revision, rollout.gates);
+  if (progress.state === 'succeeded') return 'healthy';
+  return progress.state === 'failed' ? 'unhealthy' : 'unknown';
+}
+
+function statusOf(
+  program: Program,
+  assignment: Assignment,
+  rollouts: readonly RolloutStanding[],
+  report: ReportedState | undefined,
+): DeviceStatus {
+  if (report === undefined) return 'unknown';
+  if (assignment.kind === 'nothing') return 'registered';
+  const health = rollouts.find((each) => each.rollout === assignment.rollout)?.health;
+  if (health === 'healthy') return 'inSync';
+  if (health === 'unhealthy') return 'error';
+  return hasDrifted(program, assignment.revision.revision, report) ? 'drifted' : 'pending';
+}
+
+/**
+ * A device drifts when it runs something that no rollout of the program ever gave out, or says that it installed what
+ * it is assigned and runs something else. One that is merely behind is pending.
+ */
+function hasDrifted(program: Program, assigned: Revision, report: ReportedState): boolean {
+  const { running, attempt } = report;
+  if (running === undefined || running === assigned || isInstalling(report, assigned)) return false;
+  if (attempt?.revision === assigned && attempt.state === 'succeeded') return true;
+  return !program.knownRevisions.includes(running);
+}

@@ -1,0 +1,114 @@
+/**
+ * Counts over a fleet: the sum of its devices' standings. Kept up to date by subtracting a device's old standing and
+ * adding its new one, so a report costs the same in any fleet.
+ */
+import type { RolloutName } from '../model/ids.ts';
+import type { StageCounts } from '../model/outcome.ts';
+import type { DeviceStatus, RolloutStanding, Standing } from './standing.ts';
+
+export interface Tally {
+  devices: number;
+  status: Record<DeviceStatus, number>;
+  rollouts: Map<RolloutName, RolloutTally>;
+}
+
+/** Azure IoT Edge's categories: target ⊇ actual = healthy + unhealthy + unknown. */
+export interface RolloutTally {
+  /** Devices that match the target condition. */
+  target: number;
+  /** Of those, the ones that no rollout of higher precedence took. */
+  actual: number;
+  healthy: number;
+  unhealthy: number;
+  unknown: number;
+  /** Actual devices in no open stage. */
+  scheduled: number;
+  newcomers: number;
+  /** Devices that still run or install the revision that was rolled back. */
+  onWithdrawn: number;
+  /** By index of the open stage that took the device in. */
+  stages: StageTally[];
+}
+
+export interface StageTally {
+  counts: { -readonly [State in keyof StageCounts]: number };
+  exposureHours: number;
+  gates: Map<string, { holds: number; fails: number; missing: number }>;
+  /** Failed devices by category. */
+  failures: Map<string, number>;
+}
+
+export function emptyTally(): Tally {
+  return {
+    devices: 0,
+    status: { unknown: 0, registered: 0, pending: 0, inSync: 0, error: 0, drifted: 0 },
+    rollouts: new Map(),
+  };
+}
+
+export function emptyRolloutTally(): RolloutTally {
+  return {
+    target: 0,
+    actual: 0,
+    healthy: 0,
+    unhealthy: 0,
+    unknown: 0,
+    scheduled: 0,
+    newcomers: 0,
+    onWithdrawn: 0,
+    stages: [],
+  };
+}
+
+export function emptyStageTally(): StageTally {
+  return {
+    counts: { pending: 0, installing: 0, verifying: 0, succeeded: 0, failed: 0 },
+    exposureHours: 0,
+    gates: new Map(),
+    failures: new Map(),
+  };
+}
+
+/** Adds a device's standing to the tally (`sign` 1) or takes it away again (−1). */
+export function count(tally: Tally, standing: Standing, sign: 1 | -1): void {
+  tally.devices += sign;
+  tally.status[standing.status] += sign;
+  for (const each of standing.rollouts) {
+    const rollout = entry(tally.rollouts, each.rollout, emptyRolloutTally);
+    rollout.target += sign;
+    if (each.newcomer) rollout.newcomers += sign;
+    if (each.onWithdrawn) rollout.onWithdrawn += sign;
+    if (each.shadowedBy !== undefined) continue;
+    rollout.actual += sign;
+    rollout[each.health] += sign;
+    if (each.stage === undefined) rollout.scheduled += sign;
+    else countStage(rollout, each.stage, sign);
+  }
+}
+
+function countStage(rollout: RolloutTally, at: NonNullable<RolloutStanding['stage']>, sign: 1 | -1): void {
+  while (rollout.stages.length <= at.index) rollout.stages.push(emptyStageTally());
+  const stage = rollout.stages[at.index] ?? emptyStageTally();
+  const { progress } = at;
+  stage.counts[progress.state] += sign;
+  stage.exposureHours += sign * progress.exposureHours;
+  if (progress.category !== undefined) {
+    stage.failures.set(progress.category, (stage.failures.get(progress.category) ?? 0) + sign);
+  }
+  for (const { name, result } of progress.gates) {
+    const gate = entry(stage.gates, name, () => ({ holds: 0, fails: 0, missing: 0 }));
+    // A gate that cannot be evaluated has not been heard: it neither passes nor fails.
+    if (result.kind === 'holds') gate.holds += sign;
+    else if (result.kind === 'fails') gate.fails += sign;
+    else gate.missing += sign;
+  }
+}
+
+function entry<Key, Value>(map: Map<Key, Value>, key: Key, create: () => Value): Value {
+  let value = map.get(key);
+  if (value === undefined) {
+    value = create();
+    map.set(key, value);
+  }
+  return value;
+}

@@ -1,0 +1,81 @@
+/** The program that follows from desired state and outcomes. */
+import type { DesiredState, Rollout } from '../model/desired.ts';
+import { type Attempt, knownGoodOf, type Outcomes } from '../model/outcome.ts';
+import type { Program, ProgramCandidate, ProgramRevision, ProgramRollout } from '../model/program.ts';
+
+export function buildProgram(desired: DesiredState, outcomes: Outcomes): Program {
+  const rollouts = [...desired.rollouts.values()].flatMap((rollout) => {
+    const attempts = outcomes.get(rollout.name) ?? [];
+    return attempts.length === 0 ? [] : [{ rollout, attempts, createdAt: attempts[0]?.createdAt ?? 0 }];
+  });
+  // Larger priority first; equal: the more recently created, then the name in ascending order.
+  rollouts.sort(
+    (a, b) =>
+      b.rollout.priority - a.rollout.priority ||
+      b.createdAt - a.createdAt ||
+      (a.rollout.name < b.rollout.name ? -1 : 1),
+  );
+  const known = new Set(
+    [...outcomes.values()].flatMap((attempts) => attempts.map((attempt) => attempt.revision)),
+  );
+  return {
+    fleet: desired.fleet.name,
+    rollouts: rollouts.map(({ rollout, attempts }) => programOf(rollout, attempts)),
+    devices: Object.fromEntries(desired.devices),
+    pollIntervalMs: desired.fleet.pollIntervalMs,
+    knownRevisions: [...known].sort(),
+  };
+}
+
+function programOf(rollout: Rollout, attempts: readonly Attempt[]): ProgramRollout {
+  const latest = attempts.at(-1);
+  const knownGood = knownGoodOf(attempts);
+  const lastRollback = attempts.findLastIndex((attempt) => attempt.state === 'rolledBack');
+  const lastSuccess = attempts.findLastIndex((attempt) => attempt.state === 'succeeded');
+  // A rollback takes everything since known-good back with it; success leaves nothing older to keep.
+  const since = attempts
+    .slice(Math.max(lastRollback, lastSuccess) + 1)
+    .filter((attempt) => attempt.stages.length > 0);
+  const isCurrent = (attempt: Attempt) => attempt === latest && attempt.state !== 'superseded';
+  const candidate = since.find(isCurrent);
+  const withdrawn = lastRollback > lastSuccess ? attempts[lastRollback] : undefined;
+  return {
+    name: rollout.name,
+    priority: rollout.priority,
+    condition: rollout.condition,
+    gates: rollout.gates,
+    ...(candidate === undefined ? {} : { candidate: candidateOf(candidate) }),
+    kept: since
+      .filter((attempt) => !isCurrent(attempt))
+      .reverse()
+      .map(candidateOf),
+    ...(knownGood === undefined
+      ? {}
+      : { knownGood: { ...revisionPart(knownGood), condition: knownGood.condition } }),
+    ...(withdrawn === undefined || withdrawn.revision === knownGood?.revision
+      ? {}
+      : { withdrawn: revisionPart(withdrawn) }),
+  };
+}
+
+function revisionPart(attempt: Attempt): ProgramRevision {
+  const { attempt: number, revision, manifest, snapshot, commit } = attempt;
+  return { attempt: number, revision, manifest, snapshot, commit };
+}
+
+function candidateOf(attempt: Attempt): ProgramCandidate {
+  return {
+    ...revisionPart(attempt),
+    offers: attempt.state === 'running' || attempt.state === 'waitingForApproval',
+    seed: attempt.seed,
+    ...(attempt.excluding === undefined ? {} : { excluding: attempt.excluding }),
+    stages: attempt.stages.map(({ name, condition, unit, admits, openedAt, gates }) => ({
+      name,
+      condition,
+      unit,
+      admits,
+      openedAt,
+      gates,
+    })),
+  };
+}

@@ -1,0 +1,214 @@
+/**
+ * What operators see, each figure by one formula (docs/states.md has them in words). Pure: the API, the commands and
+ * the tests read the same numbers.
+ */
+
+import type { DeviceStatus } from './assign/standing.ts';
+import { emptyRolloutTally, emptyStageTally, emptyTally, type Tally } from './assign/tally.ts';
+import type { DesiredState, Rollout, Stage } from './model/desired.ts';
+import type { CommitId, Revision, RolloutName, SnapshotId } from './model/ids.ts';
+import {
+  type Attempt,
+  type Cause,
+  knownGoodOf,
+  type Outcomes,
+  type Restored,
+  type RolloutState,
+  type StageCounts,
+  type StageState,
+  type StageVerdict,
+  type Transition,
+} from './model/outcome.ts';
+import type { Instant } from './model/time.ts';
+import type { RolloutReport } from './plan/contract.ts';
+import { formatSize, formatThreshold } from './select/size.ts';
+
+/** Every state that a rollout's status may show. */
+export const ROLLOUT_STATES: readonly RolloutStatus['state'][] = Object.keys({
+  unknown: true,
+  waitingForApproval: true,
+  ready: true,
+  running: true,
+  paused: true,
+  succeeded: true,
+  stopped: true,
+  rolledBack: true,
+  superseded: true,
+} satisfies Record<RolloutStatus['state'], true>) as RolloutStatus['state'][];
+
+export const DEVICE_STATUSES = Object.keys(emptyTally().status) as readonly DeviceStatus[];
+
+export interface RolloutStatus {
+  readonly name: RolloutName;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly owner: string;
+  readonly runbook?: string;
+  readonly priority: number;
+  readonly targetCondition: string;
+  readonly distributionSet: string;
+  readonly revision: Revision;
+  /** The latest attempt's; `unknown` until there is one. */
+  readonly state: RolloutState | 'unknown';
+  readonly cause?: Cause;
+  readonly attempt?: number;
+  /** Why it does not move, and when time alone will change that. */
+  readonly reason: string;
+  readonly until?: Instant;
+  readonly devices: DeviceCounts;
+  readonly stages: readonly StageStatus[];
+  readonly knownGood?: KnownGoodStatus;
+  readonly restored?: Restored;
+  readonly history: readonly Transition[];
+}
+
+/** target ⊇ actual = healthy + unhealthy + unknown. */
+export interface DeviceCounts {
+  readonly target: number;
+  readonly actual: number;
+  readonly healthy: number;
+  readonly unhealthy: number;
+  readonly unknown: number;
+  /** Actual devices that no open stage contains. */
+  readonly scheduled: number;
+}
+
+export interface StageStatus {
+  readonly name: string;
+  readonly state: StageState;
+  /** As declared: `5%`, `10 sites`, `all`. */
+  readonly size: string;
+  /** Taken in when it opened; absent before. */
+  readonly units?: number;
+  readonly devices?: number;
+  readonly counts: StageCounts;
+  readonly successThreshold: string;
+  readonly errorThreshold: string;
+  readonly openedAt?: Instant;
+  readonly closedAt?: Instant;
+  readonly verdict?: StageVerdict;
+  /** Failed devices by category, most frequent first. */
+  readonly failures: readonly { readonly category: string; readonly devices: number }[];
+}
+
+export interface KnownGoodStatus {
+  readonly attempt: number;
+  readonly revision: Revision;
+  readonly distributionSet: string;
+  readonly snapshot: SnapshotId;
+  readonly commit: CommitId;
+}
+
+export interface FleetCounts {
+  readonly total: number;
+  readonly status: Readonly<Record<DeviceStatus, number>>;
+}
+
+export function fleetCounts(tally: Tally): FleetCounts {
+  return { total: tally.devices, status: { ...tally.status } };
+}
+
+/** The status of every rollout that is wanted, in ascending order of name. */
+export function rolloutStatuses(given: {
+  desired: DesiredState;
+  outcomes: Outcomes;
+  tally: Tally;
+  report: readonly RolloutReport[];
+}): readonly RolloutStatus[] {
+  const { desired, outcomes, tally, report } = given;
+  return [...desired.rollouts.values()]
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .map((rollout) => {
+      const attempts = outcomes.get(rollout.name) ?? [];
+      const latest = attempts.at(-1);
+      const knownGood = knownGoodOf(attempts);
+      const said = report.find((each) => each.rollout === rollout.name);
+      const counted = tally.rollouts.get(rollout.name) ?? emptyRolloutTally();
+      const { target, actual, healthy, unhealthy, unknown, scheduled } = counted;
+      return {
+        name: rollout.name,
+        labels: rollout.labels,
+        owner: rollout.owner,
+        ...(rollout.runbook === undefined ? {} : { runbook: rollout.runbook }),
+        priority: rollout.priority,
+        targetCondition: rollout.condition,
+        distributionSet: rollout.manifest.distributionSet,
+        revision: rollout.revision,
+        state: latest?.state ?? 'unknown',
+        ...(latest === undefined ? {} : { cause: latest.cause, attempt: latest.attempt }),
+        reason: said?.reason ?? 'not planned yet',
+        ...(said?.until === undefined ? {} : { until: said.until }),
+        devices: { target, actual, healthy, unhealthy, unknown, scheduled },
+        stages: stageStatuses(rollout, latest, counted.stages),
+        ...(knownGood === undefined ? {} : { knownGood: knownGoodStatus(knownGood) }),
+        ...(latest?.restored === undefined ? {} : { restored: latest.restored }),
+        history: latest?.history ?? [],
+      };
+    });
+}
+
+function knownGoodStatus(attempt: Attempt): KnownGoodStatus {
+  const { attempt: number, revision, manifest, snapshot, commit } = attempt;
+  return { attempt: number, revision, distributionSet: manifest.distributionSet, snapshot, commit };
+}
+
+/** Opened stages as recorded, then the declared ones to come. A finished attempt's counts are those of its verdicts. */
+function stageStatuses(
+  rollout: Rollout,
+  latest: Attempt | undefined,
+  tallies: Parameters<typeof openStatus>[1][],
+): readonly StageStatus[] {
+  const isLatest = latest?.revision === rollout.revision;
+  const opened = latest?.stages ?? [];
+  const toCome = isLatest || latest === undefined ? rollout.stages.slice(opened.length) : [];
+  return [
+    ...opened.map((stage, index) => openStatus(stage, tallies[index] ?? emptyStageTally())),
+    ...toCome.map(scheduledStatus),
+  ];
+}
+
+function openStatus(
+  stage: Attempt['stages'][number],
+  tally: ReturnType<typeof emptyStageTally>,
+): StageStatus {
+  const seen = Object.values(tally.counts).some((devices) => devices > 0);
+  return {
+    name: stage.name,
+    state: stage.state,
+    size: sizeText(stage.size, stage.unit),
+    units: stage.units,
+    devices: stage.devices,
+    counts: seen ? { ...tally.counts } : (stage.verdict?.counts ?? { ...tally.counts }),
+    successThreshold: formatThreshold(stage.successThreshold),
+    errorThreshold: formatThreshold(stage.errorThreshold),
+    openedAt: stage.openedAt,
+    ...(stage.closedAt === undefined ? {} : { closedAt: stage.closedAt }),
+    ...(stage.verdict === undefined ? {} : { verdict: stage.verdict }),
+    failures: seen
+      ? [...tally.failures]
+          .filter(([, devices]) => devices > 0)
+          .sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1))
+          .map(([category, devices]) => ({ category, devices }))
+      : (stage.verdict?.failures ?? []),
+  };
+}
+
+function scheduledStatus(stage: Stage): StageStatus {
+  return {
+    name: stage.name,
+    state: 'scheduled',
+    size: sizeText(formatSize(stage.size), stage.unit),
+    counts: { ...emptyStageTally().counts },
+    successThreshold: formatThreshold(stage.successThreshold),
+    errorThreshold: formatThreshold(stage.errorThreshold),
+    failures: [],
+  };
+}
+
+/** `10 sites`, `5% of sites`, `25 devices`, `5%`, `all`. */
+function sizeText(size: string, unit: string): string {
+  if (size === 'all') return size;
+  const isShare = !/^[0-9]+$/.test(size);
+  if (unit === 'device') return isShare ? size : `${size} ${size === '1' ? 'device' : 'devices'}`;
+  if (isShare) return `${size} of ${unit}s`;
+  return `${size} ${unit}${size === '1' ? '' : 's'}`;
+}
