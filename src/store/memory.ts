@@ -1,0 +1,83 @@
+/** The store in memory, for tests and the simulator. Nothing survives the process. */
+import assert from 'node:assert/strict';
+import type { DeviceRecord } from '../core/model/device.ts';
+import type { DeviceId } from '../core/model/ids.ts';
+import type { DeviceChange, Journal, PublishedProgram, Store } from './store.ts';
+
+export function createMemoryStore(options: { readonly epoch: string }): Store {
+  const devices = new Map<DeviceId, DeviceRecord>();
+  let program: PublishedProgram | undefined;
+  let journal: Journal = {};
+  /** Every id in order; undefined since an id came or went. Reports change no ids, so a page rarely has to sort. */
+  let ordered: readonly DeviceId[] | undefined;
+
+  return {
+    epoch: async () => options.epoch,
+
+    device: async (id) => devices.get(id),
+
+    async devices({ after, limit }) {
+      // Text compares by UTF-16 units, which is the order of the UTF-8 bytes for every id that may enrol.
+      ordered ??= [...devices.keys()].sort();
+      const start = after === undefined ? 0 : indexAbove(ordered, after);
+      return ordered.slice(start, start + limit).flatMap((id) => devices.get(id) ?? []);
+    },
+
+    deviceCount: async () => devices.size,
+
+    async updateDevices(ids, update) {
+      // What `update` says is kept apart until it has spoken for every id, so that a throw leaves nothing behind.
+      const pending = new Map<DeviceId, DeviceRecord | undefined>();
+      const changes: DeviceChange[] = [];
+      for (const [index, id] of ids.entries()) {
+        const before = pending.has(id) ? pending.get(id) : devices.get(id);
+        const after = update(before, index);
+        if (after === before) continue;
+        assert(
+          after === undefined || after.id === id,
+          `the update of device ${id} returned device ${after?.id}`,
+        );
+        pending.set(id, after);
+        changes.push({ before, after });
+      }
+      for (const [id, record] of pending) {
+        if (devices.has(id) !== (record !== undefined)) ordered = undefined;
+        if (record === undefined) devices.delete(id);
+        else devices.set(id, record);
+      }
+      return changes;
+    },
+
+    program: async () => program,
+
+    async swapProgram(next, expected) {
+      assert(next.version > expected, `program version ${next.version} does not follow ${expected}`);
+      if ((program?.version ?? 0) !== expected) return false;
+      program = next;
+      return true;
+    },
+
+    journal: async () => journal,
+
+    async putJournal(next) {
+      journal = next;
+    },
+
+    async close() {
+      // Memory needs no closing.
+    },
+  };
+}
+
+/** The first index in ascending `ids` whose id is above `after`. */
+function indexAbove(ids: readonly DeviceId[], after: DeviceId): number {
+  let low = 0;
+  let high = ids.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const id = ids[middle];
+    if (id !== undefined && id <= after) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

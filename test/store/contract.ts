@@ -1,0 +1,321 @@
+/** What every store engine promises: the comments of the port, as tests. */
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { DeviceRecord } from '../../src/core/model/device.ts';
+import type { DeviceId } from '../../src/core/model/ids.ts';
+import type { Program } from '../../src/core/model/program.ts';
+import type { PublishedProgram, Store } from '../../src/store/store.ts';
+
+interface Engine {
+  /** A new, empty store. */
+  create(): Promise<Store>;
+  /** Closes the store and opens it again; absent where nothing survives. */
+  reopen?(store: Store): Promise<Store>;
+}
+
+export function storeContract(engine: Engine): void {
+  let store: Store;
+  beforeEach(async () => {
+    store = await engine.create();
+  });
+  afterEach(async () => {
+    await store.close();
+  });
+
+  describe('devices', () => {
+    test('a device reads back as it was written, with and without a report', async () => {
+      await put(store, bare, reporting);
+      expect(await store.device(bare.id)).toEqual(bare);
+      expect(await store.device(reporting.id)).toEqual(reporting);
+      expect(await store.device('nobody' as DeviceId)).toBeUndefined();
+      expect(await store.deviceCount()).toBe(2);
+    });
+
+    test('a change tells what was before and after, and what did not change is not told', async () => {
+      const created = await store.updateDevices([bare.id], () => bare);
+      expect(created).toEqual([{ before: undefined, after: bare }]);
+      expect(await store.updateDevices([bare.id], (before) => before)).toEqual([]);
+      expect(await store.updateDevices(['nobody' as DeviceId], (before) => before)).toEqual([]);
+
+      const moved = { ...bare, tags: { site: 'harbour' } };
+      expect(await store.updateDevices([bare.id], () => moved)).toEqual([{ before: bare, after: moved }]);
+      expect(await store.updateDevices([bare.id], () => undefined)).toEqual([
+        { before: moved, after: undefined },
+      ]);
+      expect(await store.device(bare.id)).toBeUndefined();
+      expect(await store.deviceCount()).toBe(0);
+    });
+
+    test('a report that was taken away is gone', async () => {
+      await put(store, reporting);
+      const { report: _, ...silent } = reporting;
+      await put(store, silent);
+      expect(await store.device(reporting.id)).toEqual(silent);
+    });
+
+    test('update is asked once per entry, in order, and no ids are no work', async () => {
+      const ids = ['c', 'a', 'b', 'a'] as DeviceId[];
+      const asked: number[] = [];
+      await store.updateDevices(ids, (before, index) => {
+        asked.push(index);
+        return before;
+      });
+      expect(asked).toEqual([0, 1, 2, 3]);
+      expect(await store.updateDevices([], () => expect.unreachable())).toEqual([]);
+    });
+
+    test('where an id occurs twice, the second update sees the result of the first', async () => {
+      const id = 'twice' as DeviceId;
+      const changes = await store.updateDevices([id, id, id], (before, index) =>
+        index === 2 ? undefined : { ...(before ?? device(id)), serial: (before?.serial ?? 0) + 1 },
+      );
+      expect(changes.map(({ before, after }) => [before?.serial, after?.serial])).toEqual([
+        [undefined, 1],
+        [1, 2],
+        [2, undefined],
+      ]);
+      expect(await store.device(id)).toBeUndefined();
+    });
+
+    test('an update that throws midway leaves everything as it was', async () => {
+      await put(store, device('kept', 1), device('gone', 1));
+      const failed = store.updateDevices(['new', 'kept', 'gone', 'last'] as DeviceId[], (before, index) => {
+        if (index === 3) throw new RangeError('midway');
+        return index === 2 ? undefined : device(index === 0 ? 'new' : 'kept', (before?.serial ?? 0) + 1);
+      });
+      await expect(failed).rejects.toThrow(new RangeError('midway'));
+      expect(await store.devices({ limit: 10 })).toEqual([device('gone', 1), device('kept', 1)]);
+
+      await put(store, device('kept', 2));
+      expect(await store.device('kept' as DeviceId)).toEqual(device('kept', 2));
+    });
+
+    test('an update that answers with another device is refused', async () => {
+      const mistaken = store.updateDevices(['a' as DeviceId], () => device('b'));
+      await expect(mistaken).rejects.toThrow('the update of device a returned device b');
+      expect(await store.deviceCount()).toBe(0);
+    });
+
+    test('ids are told apart and ordered by their bytes', async () => {
+      await put(
+        store,
+        device('ä'),
+        device('a'),
+        device('B'),
+        device('A'),
+        device('b'),
+        device('a-1'),
+        device('a1'),
+      );
+      expect(await idsFrom(store, { limit: 10 })).toEqual(['A', 'B', 'a', 'a-1', 'a1', 'b', 'ä']);
+      expect(await idsFrom(store, { after: 'a' as DeviceId, limit: 2 })).toEqual(['a-1', 'a1']);
+    });
+
+    test('a page may begin after an id that no device has', async () => {
+      await put(store, device('a'), device('c'));
+      expect(await idsFrom(store, { after: 'b' as DeviceId, limit: 10 })).toEqual(['c']);
+      expect(await idsFrom(store, { after: 'c' as DeviceId, limit: 10 })).toEqual([]);
+      expect(await idsFrom(store, { limit: 0 })).toEqual([]);
+    });
+
+    test('ten thousand devices come in pages, each once, also while others leave', async () => {
+      const ids = Array.from({ length: 10_000 }, (_, n) => `device-${String(n).padStart(5, '0')}`);
+      await put(store, ...ids.toReversed().map((id) => device(id)));
+      expect(await store.deviceCount()).toBe(10_000);
+
+      const seen: string[] = [];
+      for (let page = await idsFrom(store, { limit: 777 }); page.length > 0; ) {
+        seen.push(...page);
+        const last = page.at(-1);
+        await store.updateDevices(page.slice(0, 1), () => undefined);
+        page = await idsFrom(store, { ...(last === undefined ? {} : { after: last }), limit: 777 });
+      }
+      expect(seen).toEqual(ids);
+      expect(await store.deviceCount()).toBe(10_000 - Math.ceil(10_000 / 777));
+    });
+
+    test('concurrent updates of one device are all counted', async () => {
+      const id = 'busy' as DeviceId;
+      await put(store, device(id, 0));
+      await Promise.all(
+        Array.from({ length: 100 }, () =>
+          store.updateDevices([id], (before) => device(id, (before?.serial ?? 0) + 1)),
+        ),
+      );
+      expect(await store.device(id)).toEqual(device(id, 100));
+    });
+  });
+
+  describe('the program', () => {
+    test('there is none at first, and the first one is swapped in for version 0', async () => {
+      expect(await store.program()).toBeUndefined();
+      expect(await store.swapProgram(published(7), 3)).toBe(false);
+      expect(await store.program()).toBeUndefined();
+      expect(await store.swapProgram(published(7), 0)).toBe(true);
+      expect(await store.program()).toEqual(published(7));
+    });
+
+    test('a writer that expects another version than the one in force changes nothing', async () => {
+      await store.swapProgram(published(7), 0);
+      expect(await store.swapProgram(published(8), 0)).toBe(false);
+      expect(await store.swapProgram(published(8), 6)).toBe(false);
+      expect(await store.program()).toEqual(published(7));
+      expect(await store.swapProgram(published(1_800_000_000), 7)).toBe(true);
+      expect(await store.program()).toEqual(published(1_800_000_000));
+    });
+
+    test('of writers that start from one version, exactly one succeeds', async () => {
+      await store.swapProgram(published(1), 0);
+      const swaps = [2, 3, 4, 5].map((version) => store.swapProgram(published(version), 1));
+      const results = await Promise.all(swaps);
+      expect(results.filter(Boolean)).toHaveLength(1);
+      expect(await store.program()).toEqual(published(2 + results.indexOf(true)));
+    });
+
+    test('a version that does not rise is refused', async () => {
+      await store.swapProgram(published(7), 0);
+      await expect(store.swapProgram(published(7), 7)).rejects.toThrow('version 7 does not follow 7');
+      expect(await store.program()).toEqual(published(7));
+    });
+  });
+
+  test('the journal is empty at first and then what was last put', async () => {
+    expect(await store.journal()).toEqual({});
+    await store.putJournal({ tip: 'abc', pending: [1, { deep: null }] });
+    await store.putJournal({ tip: 'def', note: 'ä\u2028"\n' });
+    expect(await store.journal()).toEqual({ tip: 'def', note: 'ä\u2028"\n' });
+  });
+
+  test('the epoch is not empty, stays the same, and differs from another store’s', async () => {
+    const other = await engine.create();
+    expect(await store.epoch()).toMatch(/./);
+    expect(await store.epoch()).toBe(await store.epoch());
+    expect(await other.epoch()).not.toBe(await store.epoch());
+    await other.close();
+  });
+
+  test('any operations leave the same devices as they leave in a plain map', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(operation, { maxLength: 30 }), async (operations) => {
+        let tried = await engine.create();
+        const model = new Map<DeviceId, DeviceRecord>();
+        for (const { kind, steps, throwsAt } of operations) {
+          if (kind === 'reopen') {
+            tried = (await engine.reopen?.(tried)) ?? tried;
+          } else {
+            await applyBoth(tried, model, steps, throwsAt);
+          }
+          expect(await tried.devices({ limit: 100 })).toEqual(sorted(model));
+          expect(await tried.deviceCount()).toBe(model.size);
+          for (const id of IDS) expect(await tried.device(id)).toEqual(model.get(id));
+        }
+        await tried.close();
+      }),
+      { numRuns: 50 },
+    );
+  });
+}
+
+interface Step {
+  readonly id: DeviceId;
+  /** The serial that the device gets; null removes it, undefined leaves it alone. */
+  readonly serial: number | null | undefined;
+}
+
+const IDS = ['a', 'B', 'ä', 'a:1', 'Z', '10', '9'] as DeviceId[];
+
+const operation = fc.record({
+  kind: fc.constantFrom('update', 'update', 'update', 'reopen'),
+  steps: fc.array(
+    fc.record({
+      id: fc.constantFrom(...IDS),
+      serial: fc.constantFrom<Step['serial']>(1, 2, 3, null, undefined),
+    }),
+    { maxLength: 6 },
+  ),
+  /** Mostly beyond the steps: most updates succeed. */
+  throwsAt: fc.nat({ max: 20 }),
+});
+
+async function applyBoth(
+  store: Store,
+  model: Map<DeviceId, DeviceRecord>,
+  steps: readonly Step[],
+  throwsAt: number,
+) {
+  const ids = steps.map((step) => step.id);
+  const updating = store.updateDevices(ids, (before, index) => {
+    if (index === throwsAt) throw new RangeError('midway');
+    const serial = steps[index]?.serial;
+    if (serial === undefined) return before;
+    return serial === null ? undefined : device(ids[index] ?? '', serial);
+  });
+  if (throwsAt < steps.length) {
+    await expect(updating).rejects.toThrow('midway');
+    return;
+  }
+  await updating;
+  for (const { id, serial } of steps) {
+    if (serial === null) model.delete(id);
+    else if (serial !== undefined) model.set(id, device(id, serial));
+  }
+}
+
+function sorted(model: ReadonlyMap<DeviceId, DeviceRecord>): DeviceRecord[] {
+  return [...model.values()].sort((a, b) => Buffer.compare(Buffer.from(a.id), Buffer.from(b.id)));
+}
+
+export function device(id: string, serial = 1): DeviceRecord {
+  return {
+    id: id as DeviceId,
+    tags: { product: 'thermostat' },
+    publicKey: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo',
+    serial,
+    enrolledAt: 1_790_000_000_123,
+    version: 1,
+  };
+}
+
+export async function put(store: Store, ...records: readonly DeviceRecord[]): Promise<void> {
+  await store.updateDevices(
+    records.map((record) => record.id),
+    (_, index) => records[index],
+  );
+}
+
+async function idsFrom(store: Store, page: { after?: DeviceId; limit: number }): Promise<DeviceId[]> {
+  const devices = await store.devices(page);
+  return devices.map((record) => record.id);
+}
+
+const bare: DeviceRecord = { ...device("o'brien@site+1"), tags: {} };
+
+export const reporting: DeviceRecord = {
+  ...device('reporting'),
+  tags: { site: 'Tromsø "north"', 'ring\\': '0' },
+  report: {
+    receivedAt: 1_790_000_000_456,
+    generation: 4,
+    running: 'sha256:00' as NonNullable<DeviceRecord['report']>['running'] & string,
+    attempt: {
+      revision: 'sha256:11' as never,
+      state: 'failed',
+      category: 'install.disk-full',
+      message: 'no space\nleft',
+    },
+    signals: { runtime_healthy: true, gap: '3.2s', drops: 0.125 },
+    boots: [{ bootId: 'boot-1', seq: 17, counted: 'ffffffffffffffff' }],
+    exposureHours: 0.25,
+  },
+};
+
+export function published(version: number): PublishedProgram {
+  const program: Program = {
+    fleet: `fleet-${version}`,
+    rollouts: [],
+    devices: { ['x' as DeviceId]: { tags: { ring: '0', site: null }, retired: false, revoked: true } },
+    pollIntervalMs: 60_000,
+    knownRevisions: [],
+  };
+  return { version, program };
+}
