@@ -1,0 +1,135 @@
+/**
+ * How the demo looks: what happened, line by line, and below it, on a terminal, where the rollout stands now. In a
+ * pipe the picture is left out and every change of a stage is a line.
+ */
+import type { Instant } from '../core/model/time.ts';
+import { rolloutStatuses, type StageStatus } from '../core/status.ts';
+import type { ReconcileEvent, ReconcilerState } from '../reconcile/reconciler.ts';
+import { STORY_ROLLOUT } from '../simulate/story.ts';
+import { eventLines } from './event-text.ts';
+import type { Output } from './output.ts';
+import { rolloutLines } from './status-text.ts';
+
+export interface DemoView {
+  opening(at: { repository: string; url: string; devices: number; rate: number }): void;
+  event(event: ReconcileEvent, state: ReconcilerState): void;
+  /** A person's commit on main. */
+  committed(message: string, oid: string): void;
+  progress(state: ReconcilerState, now: Instant): void;
+  ending(at: {
+    claims: readonly { claim: string; holds: boolean }[];
+    repository: string;
+    state: ReconcilerState;
+  }): void;
+  serving(url: string, repository: string): void;
+  close(): void;
+}
+
+export function createDemoView(out: Output): DemoView {
+  /** Lines of the picture that stand at the bottom of the terminal. */
+  let drawn = 0;
+  let picture: readonly string[] = [];
+  let said = '';
+
+  function erase(): void {
+    if (drawn > 0) out.write(`\u001b[${drawn}A\u001b[J`);
+    drawn = 0;
+  }
+
+  function draw(): void {
+    if (!out.isTerminal) return;
+    out.lines(picture);
+    drawn = picture.length;
+  }
+
+  function print(lines: readonly string[]): void {
+    if (lines.length === 0) return;
+    erase();
+    out.lines(lines);
+    draw();
+  }
+
+  return {
+    opening({ repository, url, devices, rate }) {
+      print([
+        out.paint('bold', 'Tidegate: from a commit to the fleet and back'),
+        `${devices} virtual devices poll ${url}; the repository is ${repository}.`,
+        out.paint('dim', `Time runs ${rate} times as fast as yours: an hour takes ${3600 / rate} seconds.`),
+        '',
+      ]);
+    },
+
+    event(event) {
+      const style = styleOf(event);
+      print(eventLines(event).map((line) => (style === undefined ? line : out.paint(style, line))));
+    },
+
+    committed(message, oid) {
+      print(['', out.paint('bold', `main ${oid.slice(0, 8)}  ${message.split('\n')[0]}`)]);
+    },
+
+    progress(state, now) {
+      const { wanted, outcomes, tally, report } = state;
+      if (wanted?.desired === undefined) return;
+      const statuses = rolloutStatuses({ desired: wanted.desired, outcomes, tally, report });
+      const rollout = statuses.find(({ name }) => name === STORY_ROLLOUT);
+      if (rollout === undefined) return;
+      if (out.isTerminal) {
+        erase();
+        picture = ['', ...rolloutLines(rollout, now, out)];
+        draw();
+        return;
+      }
+      const open = rollout.stages.findLast((stage) => stage.state === 'running');
+      const line = open === undefined ? '' : `  ${open.name}: ${countsOf(open)}`;
+      if (line !== said && line !== '') out.lines([line]);
+      said = line;
+    },
+
+    ending({ claims, repository, state }) {
+      erase();
+      picture = [];
+      const snapshot = state.wanted?.desired?.snapshot ?? '';
+      out.lines([
+        '',
+        ...claims.map(({ claim, holds }) =>
+          holds ? `${out.paint('green', '✓')} ${claim}` : `${out.paint('red', '✗')} ${claim}`,
+        ),
+        '',
+        `The snapshot is ${snapshot}. Check it yourself, with git alone:`,
+        `  git -C ${repository} rev-parse main:fleet outcomes:known-good/${STORY_ROLLOUT}   ${out.paint('dim', '# twice the same')}`,
+        `  git -C ${repository} log --oneline main                ${out.paint('dim', '# the revert')}`,
+        `  git -C ${repository} log --reverse outcomes            ${out.paint('dim', '# what was decided, and why')}`,
+      ]);
+    },
+
+    serving(url, repository) {
+      out.lines([
+        '',
+        `Still serving. Push commits to ${repository}, or in another terminal:`,
+        `  npm run -s tidegate -- status --watch --server ${url}`,
+        `  npm run -s tidegate -- why thermostat-000001 --server ${url}`,
+        'Ctrl-C ends it.',
+      ]);
+    },
+
+    close: erase,
+  };
+}
+
+function styleOf(event: ReconcileEvent): 'green' | 'red' | 'yellow' | undefined {
+  if (event.kind === 'failed' || event.kind === 'diverged') return 'red';
+  if (event.kind !== 'decision') return undefined;
+  const { kind, verdict } = event.decision;
+  if (kind === 'rollBack' || verdict === 'halt') return 'red';
+  if (kind === 'pause') return 'yellow';
+  return verdict === 'pass' ? 'green' : undefined;
+}
+
+function countsOf(stage: StageStatus): string {
+  const { succeeded, failed, installing, verifying } = stage.counts;
+  const parts = [`${succeeded} of ${stage.devices} succeeded`];
+  if (failed > 0) parts.push(`${failed} failed`);
+  if (installing + verifying > 0) parts.push(`${installing + verifying} under way`);
+  return parts.join(', ');
+}

@@ -1,0 +1,216 @@
+/**
+ * `tidegate demo`: the main job from end to end, with time compressed. A real bare repository, the embedded database,
+ * real HTTP on loopback and virtual devices that verify what they fetch; nothing else is needed.
+ */
+import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, relative, resolve } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { createDeviceClient } from '../agent/device-client.ts';
+import { type Clock, scaledClock, systemClock } from '../clock.ts';
+import { DAY, HOUR, SECOND } from '../core/model/time.ts';
+import type { Git } from '../fleet-repo/git.ts';
+import { createBareRepository, openRepository } from '../fleet-repo/isomorphic.ts';
+import { readFolder } from '../fleet-repo/snapshot.ts';
+import { withChanges } from '../fleet-repo/tree.ts';
+import { listen } from '../http/listen.ts';
+import { createService, type Service } from '../service.ts';
+import { chaptersDone, checkStory, STORY, STORY_WORLD, storyDevices } from '../simulate/story.ts';
+import { createVirtualDevice, type SimulatedIdentity } from '../simulate/virtual-device.ts';
+import { openSqliteStore } from '../store/sqlite.ts';
+import { mintEnrolmentToken } from '../trust/enrolment.ts';
+import { generateDeviceKey, type Keys, openKeys } from '../trust/keys.ts';
+import { createDemoView, type DemoView } from './demo-view.ts';
+import { CommandError, EXIT, type ExitCode } from './errors.ts';
+import type { Io } from './io.ts';
+
+export interface DemoOptions {
+  readonly once: boolean;
+  readonly data?: string;
+}
+
+/** An hour passes in two and a half seconds. */
+const RATE = 1440;
+/** The story takes about half of this by the clock of its devices: it begins long enough ago to end in the past. */
+const STORY_LENGTH_MS = 20 * HOUR;
+/** Real time after which the story has failed. */
+const PATIENCE_MS = 150 * SECOND;
+const EXAMPLE = fileURLToPath(new URL('../../fleet-repo-example', import.meta.url));
+const BRANCH = 'main';
+
+export async function run(options: DemoOptions, io: Io): Promise<ExitCode> {
+  const interrupted = io.interrupted();
+  const folder = await dataFolder(options.data);
+  const view = createDemoView(io.out);
+  const clock = scaledClock(systemClock.now() - STORY_LENGTH_MS, RATE);
+  const path = join(folder, 'fleet.git');
+  await createBareRepository(path, { defaultBranch: BRANCH });
+  const git = await openRepository(path, { identity: 'Ada Example <ada@example.org>' });
+  const keys = await openKeys(join(folder, 'keys'));
+  const store = await openSqliteStore(join(folder, 'tidegate.db'), { epoch: randomUUID });
+  const service = createService(
+    {
+      git: await openRepository(path),
+      store,
+      keys,
+      clock,
+      randomHex: () => randomBytes(16).toString('hex'),
+      onEvent: (event) => view.event(event, service.reconciler.state()),
+    },
+    // Half a minute of the devices' time is a fiftieth of a second here.
+    { branch: BRANCH, settleMs: 60 * SECOND, idleMs: HOUR },
+  );
+  const server = await listen(service.app, { host: '127.0.0.1', port: 0 });
+  const stop = new AbortController();
+  const signal = AbortSignal.any([stop.signal, interrupted]);
+  const identities = storyDevices();
+  view.opening({ repository: display(path), url: server.url, devices: identities.length, rate: RATE });
+
+  await importExample(git, clock);
+  const reconciling = service.reconciler.run(signal);
+  const fleet = await startFleet({ service, keys, clock, url: server.url, identities, signal });
+  const held = await playStory({ git, service, clock, signal, view });
+  const claims = checkStory(service.reconciler.state());
+  if (!interrupted.aborted)
+    view.ending({ claims, repository: display(path), state: service.reconciler.state() });
+  if (!options.once && !interrupted.aborted && held) {
+    view.serving(server.url, display(path));
+    // Once the devices' time has caught up with ours, a second is a second: what serves on is an ordinary Tidegate.
+    while (clock.now() < systemClock.now() && !interrupted.aborted) await wait(50);
+    clock.setRate(1);
+    if (!interrupted.aborted) await new Promise<void>((end) => interrupted.addEventListener('abort', () => end(), { once: true }));
+  }
+
+  stop.abort();
+  await Promise.all([reconciling, ...fleet]);
+  await service.close();
+  await server.close();
+  await store.close();
+  view.close();
+  if (options.data === undefined) await rm(folder, { recursive: true });
+  if (interrupted.aborted && !options.once) return EXIT.fine;
+  return held && claims.every(({ holds }) => holds) ? EXIT.fine : EXIT.problems;
+}
+
+async function dataFolder(data: string | undefined): Promise<string> {
+  if (data === undefined) return mkdtemp(join(tmpdir(), 'tidegate-demo-'));
+  const folder = resolve(data);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  if ((await readdir(folder)).includes('fleet.git')) {
+    throw new CommandError(
+      `${data} holds the repository of an earlier demo; name another folder, or delete it`,
+    );
+  }
+  return folder;
+}
+
+/** The path as a person would type it here. */
+function display(path: string): string {
+  const near = relative(process.cwd(), path);
+  return near.startsWith('..') ? path : near;
+}
+
+/** The first commit: the example repository as it stands. */
+async function importExample(git: Git, clock: Clock): Promise<void> {
+  const entries = await readdir(EXAMPLE, { recursive: true, withFileTypes: true });
+  const files: Record<string, string> = {};
+  for (const entry of entries) {
+    if (!entry.isFile()) continue;
+    const path = join(entry.parentPath, entry.name);
+    files[relative(EXAMPLE, path).replaceAll('\\', '/')] = await readFile(path, 'utf8');
+  }
+  await commit(git, { message: 'Release thermostat 2.5.0\n\nThe fleet begins.\n', files, at: clock.now() });
+}
+
+async function commit(
+  git: Git,
+  given: { message: string; files: Readonly<Record<string, string>>; at: number },
+): Promise<string> {
+  const parent = await git.branch(BRANCH);
+  const base = parent === undefined ? undefined : (await git.commit(parent)).tree;
+  const changes = new Map<string, { mode: string; oid: string }>();
+  for (const [path, text] of Object.entries(given.files)) {
+    changes.set(path, { mode: '100644', oid: await git.writeBlob(new TextEncoder().encode(text)) });
+  }
+  const tree = await withChanges(git, base, changes);
+  const parents = parent === undefined ? [] : [parent];
+  const oid = await git.writeCommit({ tree, parents, message: given.message, at: given.at });
+  const moved = await git.moveBranch({ branch: BRANCH, from: parent, to: oid });
+  if (moved.kind !== 'moved') throw new Error(`main moved while the story was being told (${moved.kind})`);
+  return oid;
+}
+
+/** Enrols the devices and lets each live its own life until `signal` aborts. */
+async function startFleet(given: {
+  service: Service;
+  keys: Keys;
+  clock: Clock;
+  url: string;
+  identities: readonly SimulatedIdentity[];
+  signal: AbortSignal;
+}): Promise<readonly Promise<void>[]> {
+  const { service, keys, clock, url, identities, signal } = given;
+  while (service.reconciler.state().published === undefined && !signal.aborted) await wait(5);
+  const fleet = service.reconciler.state().published?.program.fleet ?? '';
+  return identities.map(async (identity, index) => {
+    const enrolmentToken = await mintEnrolmentToken(keys, {
+      fleet,
+      id: identity.id,
+      tags: identity.tags,
+      now: clock.now(),
+      expiresAt: clock.now() + DAY,
+    });
+    const key = generateDeviceKey();
+    const client = createDeviceClient({
+      server: url,
+      fleet,
+      key,
+      id: identity.id,
+      enrolmentToken,
+      fetch,
+      clock,
+    });
+    const device = createVirtualDevice({ identity, client, world: STORY_WORLD, clock });
+    const pollMs = service.reconciler.state().published?.program.pollIntervalMs ?? HOUR;
+    // Spread over the interval, as a fleet is that was switched on at different times.
+    await clock.sleep((pollMs * index) / identities.length, signal);
+    while (!signal.aborted) {
+      const result = await device.step();
+      await clock.sleep(result.kind === 'ok' ? result.pollAfterMs : pollMs / 4, signal);
+    }
+  });
+}
+
+/** Commits each chapter when the one before has come to its end. False where one did not in time. */
+async function playStory(given: {
+  git: Git;
+  service: Service;
+  clock: Clock;
+  signal: AbortSignal;
+  view: DemoView;
+}): Promise<boolean> {
+  const { git, service, clock, signal, view } = given;
+  const deadline = performance.now() + PATIENCE_MS;
+  for (let chapter = 1; chapter <= STORY.length + 1; chapter++) {
+    while (chaptersDone(service.reconciler.state()) < chapter) {
+      if (signal.aborted || performance.now() > deadline) return false;
+      view.progress(service.reconciler.state(), clock.now());
+      await wait(100);
+    }
+    const next = STORY[chapter - 1];
+    if (next === undefined) break;
+    const files = next.edit(await filesOf(git));
+    view.committed(next.message, await commit(git, { message: next.message, files, at: clock.now() }));
+  }
+  return true;
+}
+
+/** The texts under `fleet/` at the tip of main, by path. */
+async function filesOf(git: Git): Promise<ReadonlyMap<string, string>> {
+  const head = await git.branch(BRANCH);
+  if (head === undefined) return new Map();
+  const files = await readFolder(git, (await git.commit(head)).tree, 'fleet');
+  return new Map(files.map(({ path, content }) => [path, new TextDecoder().decode(content)]));
+}

@@ -1,0 +1,314 @@
+/**
+ * Documents → desired state: expands shorthands, fills in defaults, and checks what a schema cannot: that conditions
+ * and gate expressions can be read, and that names inside one document fit together.
+ */
+
+import { compileGate } from '../core/gates/expression.ts';
+import type * as Desired from '../core/model/desired.ts';
+import type { DeviceId, RolloutName } from '../core/model/ids.ts';
+import { type Manifest, type Module, revisionOf } from '../core/model/manifest.ts';
+import { parseDuration } from '../core/model/time.ts';
+import { parseCondition } from '../core/target/condition.ts';
+import type { Place, Report, SourceDocument } from './document.ts';
+import { show } from './problem.ts';
+import { parseInstant, parseShare, parseSize, parseThreshold } from './quantity.ts';
+import type { Index, ResolvedRollout, Written } from './references.ts';
+import type { DistributionSet, Rollout, Stage, StageEntry } from './types.generated.ts';
+
+/** What holds where a document does not say. */
+export const DEFAULTS = {
+  pollInterval: '15m',
+  start: 'onMerge',
+  onFailure: 'ladder',
+  moduleStatus: 'running',
+  restartPolicy: 'always',
+} as const;
+
+/** What holds for a stage that neither says otherwise nor has a rollout that does. */
+export const STAGE_DEFAULTS = {
+  soak: '0s',
+  successThreshold: '95%',
+  errorThreshold: '5%',
+  minExposure: 0,
+  approvals: 0,
+  stuckAfter: '3d',
+  stratifyBy: [] as readonly string[],
+  ramp: '0s',
+  holdback: '0%',
+} as const;
+
+export function normaliseFleet(
+  document: SourceDocument<'Fleet'>,
+  index: Index,
+  report: Report,
+): Desired.Fleet {
+  const { metadata, spec } = document.data;
+  const fleet = {
+    name: metadata.name,
+    pollIntervalMs: durationOf(spec.pollInterval ?? DEFAULTS.pollInterval),
+  };
+  if (spec.freeze === undefined) return fleet;
+  const except = spec.freeze.except ?? [];
+  for (const [at, name] of except.entries()) {
+    index.follow({ document, path: ['spec', 'freeze', 'except', at] }, 'Rollout', name);
+  }
+  const until = instantAt({ document, path: ['spec', 'freeze', 'until'] }, spec.freeze.until, report);
+  return { ...fleet, freeze: { until, except: except as RolloutName[] } };
+}
+
+/** Undefined where a reference leads nowhere, which was reported. */
+export function normaliseRollout(resolved: ResolvedRollout, report: Report): Desired.Rollout | undefined {
+  const { document, distributionSet, condition } = resolved;
+  const { metadata, spec } = document.data;
+  if (condition?.place.document === document) checkCondition(condition, report);
+  for (const { expression } of resolved.gates) {
+    if (expression.place.document === document) checkGate(expression, report);
+  }
+  const stages = stagesOf(resolved, report);
+  const start = startOf(document, report);
+  const onFailure = onFailureOf(document, report);
+  if (distributionSet === undefined || condition === undefined || stages === undefined) return undefined;
+
+  const manifest = manifestOf(distributionSet.data);
+  return {
+    name: metadata.name as RolloutName,
+    labels: { ...metadata.labels },
+    owner: spec.owner,
+    ...(spec.runbook === undefined ? {} : { runbook: spec.runbook }),
+    manifest,
+    revision: revisionOf(manifest),
+    condition: condition.text.trim(),
+    priority: spec.priority,
+    start,
+    suspend: spec.suspend ?? false,
+    gates: resolved.gates.map(({ name, expression }) => ({ name, expression: expression.text.trim() })),
+    stages,
+    onFailure,
+    ...(spec.seed === undefined ? {} : { seed: spec.seed }),
+  };
+}
+
+/** What devices get of a set: everything that changes what they run, and nothing else. */
+export function manifestOf({ metadata, spec }: DistributionSet): Manifest {
+  const at = metadata.name.lastIndexOf('@');
+  return {
+    distributionSet: metadata.name,
+    product: metadata.name.slice(0, at),
+    version: metadata.name.slice(at + 1),
+    modules: spec.modules.map(moduleOf),
+    ...(spec.routes === undefined ? {} : { routes: { ...spec.routes } }),
+  };
+}
+
+function moduleOf(module: DistributionSet['spec']['modules'][number]): Module {
+  return {
+    name: module.name,
+    version: module.version,
+    type: module.type,
+    status: module.status ?? DEFAULTS.moduleStatus,
+    restartPolicy: module.restartPolicy ?? DEFAULTS.restartPolicy,
+    ...(module.image === undefined ? {} : { image: module.image }),
+    ...(module.env === undefined ? {} : { env: { ...module.env } }),
+    ...(module.artifacts === undefined
+      ? {}
+      : { artifacts: module.artifacts.map((artifact) => ({ ...artifact })) }),
+  };
+}
+
+/** Names that occur twice in a set, and modules that its type requires and it lacks. */
+export function checkDistributionSet(
+  document: SourceDocument<'DistributionSet'>,
+  fleet: SourceDocument<'Fleet'> | undefined,
+  report: Report,
+): void {
+  const { metadata, spec } = document.data;
+  reportRepeated(document, ['spec', 'modules'], spec.modules, report);
+  for (const [at, module] of spec.modules.entries()) {
+    reportRepeated(document, ['spec', 'modules', at, 'artifacts'], module.artifacts ?? [], report);
+  }
+  if (spec.type === undefined || fleet === undefined) return;
+  const types = fleet.data.spec.distributionSetTypes ?? {};
+  const type = types[spec.type];
+  if (type === undefined) {
+    const known = Object.keys(types).join(', ') || 'none';
+    const message = `spec.type must be one of the distributionSetTypes in ${fleet.file} (${known}), found ${show(spec.type)}; add it there or change it`;
+    report({ document, path: ['spec', 'type'] }, 'reference', message);
+    return;
+  }
+  const names = new Set(spec.modules.map(({ name }) => name));
+  for (const required of type.requiredModules.filter((name) => !names.has(name))) {
+    const message = `the set ${metadata.name} of type ${spec.type} needs the module ${show(required)}, which is missing; add it`;
+    report({ document, path: ['spec', 'modules'], key: true }, 'required-module', message);
+  }
+}
+
+/** Operators' say-so by device. A device in two places would depend on the order of files: that is a problem. */
+export function normaliseDevices(
+  documents: readonly SourceDocument<'DeviceList'>[],
+  report: Report,
+): ReadonlyMap<DeviceId, Desired.DeviceOverride> {
+  const devices = new Map<DeviceId, Desired.DeviceOverride>();
+  const places = new Map<string, string>();
+  for (const document of documents) {
+    for (const [at, device] of document.data.spec.devices.entries()) {
+      const path = ['spec', 'devices', at, 'id'];
+      const { line, column } = document.yaml.at(path);
+      const first = places.get(device.id);
+      if (first !== undefined) {
+        const message = `the device ${show(device.id)} is in ${first} already; say everything about it in one place`;
+        report({ document, path }, 'duplicate-name', message);
+        continue;
+      }
+      places.set(device.id, `${document.file}:${line}:${column}`);
+      const { tags = {}, retired = false, revoked = false } = device;
+      devices.set(device.id as DeviceId, { tags: { ...tags }, retired, revoked });
+    }
+  }
+  return devices;
+}
+
+export function checkCondition({ text, place }: Written, report: Report): void {
+  const parsed = parseCondition(text);
+  if (!parsed.ok) report({ ...place, offset: parsed.offset }, 'condition', withoutColumn(parsed.message));
+}
+
+export function checkGate({ text, place }: Written, report: Report): void {
+  const compiled = compileGate(text);
+  if (!compiled.ok) report({ ...place, offset: compiled.offset }, 'gate', withoutColumn(compiled.message));
+}
+
+/** The column inside the text would contradict the column in the file, which is the better one. */
+function withoutColumn(message: string): string {
+  return message.replace(/^column [0-9]+: /, '');
+}
+
+/** Stages of one name would be one to the outcomes. */
+export function checkStageNames(list: readonly StageEntry[], place: Place, report: Report): void {
+  const names = list.map((entry) => ({ name: expand(entry).name }));
+  reportRepeated(place.document, place.path, names, report);
+}
+
+function stagesOf(resolved: ResolvedRollout, report: Report): readonly Desired.Stage[] | undefined {
+  const { document, stages } = resolved;
+  const { spec } = document.data;
+  const gates = resolved.gates.map(({ name }) => name);
+  if (stages === undefined) return undefined;
+  if ('split' in stages) return split(stages.split).map((entry) => stageOf(entry, spec, gates));
+
+  const { list, place } = stages;
+  if (place.document === document) checkStageNames(list, place, report);
+  const declared = Object.keys(spec.gates ?? {});
+  for (const [at, entry] of list.entries()) {
+    for (const [index, name] of (expand(entry).gates ?? []).entries()) {
+      if (declared.includes(name)) continue;
+      const message = `the stage names the gate ${show(name)}, which the rollout ${document.name} does not have (it has ${declared.join(', ') || 'none'}); add it there or remove it here`;
+      report({ ...place, path: [...place.path, at, 'gates', index] }, 'reference', message);
+    }
+  }
+  return list.map((entry) => stageOf(expand(entry), spec, gates));
+}
+
+/** Groups of equal size: each stage contains the ones before it, the last one everything. */
+function split(groups: number): readonly StageWithSize[] {
+  return Array.from({ length: groups }, (_, index) => {
+    const share = { numerator: index + 1, denominator: groups };
+    const size: Desired.Size = index + 1 === groups ? { kind: 'all' } : { kind: 'share', share };
+    return { name: `group-${index + 1}`, size: { size, unit: 'device' } };
+  });
+}
+
+type StageWithSize = Omit<Stage, 'size'> & {
+  readonly size: { readonly size: Desired.Size; readonly unit: string };
+};
+
+/** A stage with all of its keys, whichever way it was written. */
+function expand(entry: StageEntry): StageWithSize {
+  const stage = isFull(entry) ? entry : shorthandOf(entry);
+  return { ...stage, size: valid(parseSize(stage.size), stage.size) };
+}
+
+function isFull(entry: StageEntry): entry is Stage {
+  return 'name' in entry;
+}
+
+function shorthandOf(entry: Exclude<StageEntry, Stage>): Stage {
+  const [name = '', size = ''] = Object.entries(entry)[0] ?? [];
+  return { name, size };
+}
+
+function stageOf(stage: StageWithSize, spec: Rollout['spec'], gates: readonly string[]): Desired.Stage {
+  const { size, unit } = stage.size;
+  const threshold = (key: 'successThreshold' | 'errorThreshold') => {
+    const written = stage[key] ?? spec[key] ?? STAGE_DEFAULTS[key];
+    return valid(parseThreshold(written), written);
+  };
+  const holdback = stage.holdback ?? STAGE_DEFAULTS.holdback;
+  return {
+    name: stage.name,
+    size,
+    unit,
+    mode: stage.mode ?? (size.kind === 'count' ? 'incremental' : 'cumulative'),
+    soakMs: durationOf(stage.soak ?? STAGE_DEFAULTS.soak),
+    successThreshold: threshold('successThreshold'),
+    errorThreshold: threshold('errorThreshold'),
+    minExposureHours: stage.minExposure ?? STAGE_DEFAULTS.minExposure,
+    approvals: stage.approvals ?? STAGE_DEFAULTS.approvals,
+    stuckAfterMs: durationOf(stage.stuckAfter ?? STAGE_DEFAULTS.stuckAfter),
+    stratifyBy: stage.stratifyBy ?? STAGE_DEFAULTS.stratifyBy,
+    gates: stage.gates ?? gates,
+    rampMs: durationOf(stage.ramp ?? STAGE_DEFAULTS.ramp),
+    holdback: valid(parseShare(holdback), holdback),
+  };
+}
+
+function startOf(document: SourceDocument<'Rollout'>, report: Report): Desired.Start {
+  const start = document.data.spec.start ?? DEFAULTS.start;
+  if (start === true || start === 'onMerge') return { kind: 'onMerge' };
+  if (start === false || start === 'manual') return { kind: 'manual' };
+  return { kind: 'at', at: instantAt({ document, path: ['spec', 'start'] }, start, report) };
+}
+
+function onFailureOf(document: SourceDocument<'Rollout'>, report: Report): Desired.OnFailure {
+  const { onFailure, onFail } = document.data.spec;
+  if (onFailure !== undefined && onFail !== undefined) {
+    const message = 'onFail is another spelling of onFailure, which is there as well; keep onFailure';
+    report({ document, path: ['spec', 'onFail'], key: true }, 'schema', message);
+  }
+  return onFailure ?? onFail ?? DEFAULTS.onFailure;
+}
+
+function instantAt(place: Place, text: string, report: Report): number {
+  const instant = parseInstant(text);
+  if (instant === undefined)
+    report(place, 'schema', `there is no such day as ${text.slice(0, 10)}; correct the date`);
+  return instant ?? 0;
+}
+
+function reportRepeated(
+  document: SourceDocument,
+  path: Place['path'],
+  entries: readonly { readonly name: string }[],
+  report: Report,
+): void {
+  const first = new Map<string, number>();
+  for (const [at, { name }] of entries.entries()) {
+    const before = first.get(name);
+    if (before === undefined) {
+      first.set(name, at);
+      continue;
+    }
+    const { line } = document.yaml.at([...path, before]);
+    const message = `the name ${show(name)} is taken on line ${line} already; give this one another`;
+    report({ document, path: [...path, at, 'name'] }, 'duplicate-name', message);
+  }
+}
+
+function durationOf(text: string): number {
+  return valid(parseDuration(text), text);
+}
+
+/** The schemas accept only what the parsers understand; otherwise one of the two is wrong. */
+function valid<T>(parsed: T | undefined, text: string | number): T {
+  if (parsed === undefined) throw new Error(`the schema accepted ${show(text)}, which cannot be read`);
+  return parsed;
+}

@@ -1,0 +1,183 @@
+/**
+ * How documents find each other: which are there, under which names and in which folders, and what a rollout's
+ * references lead to. What a reference leads to is not judged here.
+ */
+import { isKind, nameOf, type Place, type Report, type SourceDocument } from './document.ts';
+import { type Kind, PLACES } from './kinds.ts';
+import { show } from './problem.ts';
+import { closest } from './suggest.ts';
+import type { Rollout, StageEntry } from './types.generated.ts';
+
+/** The documents of a snapshot by kind and name. Of several with one name, the first. */
+export interface Index {
+  all<K extends Kind>(kind: K): readonly SourceDocument<K>[];
+  find<K extends Kind>(kind: K, name: string): SourceDocument<K> | undefined;
+  /**
+   * The document that a place names. Where there is none, that is reported; where there is one that is not valid,
+   * its own problems say enough.
+   */
+  follow<K extends Kind>(place: Place, kind: K, name: string): SourceDocument<K> | undefined;
+}
+
+/** A file that says what it is, whether or not the rest of it is valid. */
+export interface Claim {
+  readonly file: string;
+  readonly kind: Kind;
+  readonly name: string;
+  readonly document?: SourceDocument;
+}
+
+/** A text and where it was written. */
+export interface Written {
+  readonly text: string;
+  readonly place: Place;
+}
+
+interface WrittenGate {
+  readonly name: string;
+  readonly expression: Written;
+}
+
+/** What a rollout's references lead to. What leads nowhere was reported and is absent. */
+export interface ResolvedRollout {
+  readonly document: SourceDocument<'Rollout'>;
+  readonly distributionSet?: SourceDocument<'DistributionSet'>;
+  readonly condition?: Written;
+  readonly gates: readonly WrittenGate[];
+  readonly stages?:
+    | { readonly list: readonly StageEntry[]; readonly place: Place }
+    | { readonly split: number };
+  /** The files that define it: its own first, then what it refers to. */
+  readonly files: readonly string[];
+}
+
+/** Reports documents in the wrong folder and names that are taken. */
+export function indexDocuments(claims: readonly Claim[], report: Report): Index {
+  const byKind = new Map<Kind, Map<string, Claim>>();
+  for (const claim of claims) {
+    const { document, kind, name } = claim;
+    const names = byKind.get(kind) ?? new Map<string, Claim>();
+    byKind.set(kind, names);
+    const first = names.get(name);
+    if (document !== undefined) {
+      reportMisplaced(document, report);
+      if (first !== undefined) reportTaken(document, first, report);
+    }
+    if (first === undefined) names.set(name, claim);
+  }
+
+  const find = <K extends Kind>(kind: K, name: string): SourceDocument<K> | undefined => {
+    const document = byKind.get(kind)?.get(name)?.document;
+    return document !== undefined && isKind(document, kind) ? document : undefined;
+  };
+  return {
+    find,
+    all(kind) {
+      return [...(byKind.get(kind)?.keys() ?? [])].flatMap((name) => find(kind, name) ?? []);
+    },
+    follow(place, kind, name) {
+      const names = byKind.get(kind);
+      if (names?.has(name) !== true) reportMissing(place, kind, name, [...(names?.keys() ?? [])], report);
+      return find(kind, name);
+    },
+  };
+}
+
+export function resolveRollout(document: SourceDocument<'Rollout'>, index: Index): ResolvedRollout {
+  const { spec } = document.data;
+  const files = new Set([document.file]);
+  const follow = <K extends Kind>(
+    path: Place['path'],
+    kind: K,
+    name: string,
+  ): SourceDocument<K> | undefined => {
+    const found = index.follow({ document, path }, kind, name);
+    if (found !== undefined) files.add(found.file);
+    return found;
+  };
+
+  const distributionSet = follow(['spec', 'distributionSet'], 'DistributionSet', spec.distributionSet);
+  const condition = resolveCondition(document, follow);
+  const gates = resolveGates(document, follow);
+  const stages = resolveStages(document, follow);
+  return {
+    document,
+    ...(distributionSet === undefined ? {} : { distributionSet }),
+    ...(condition === undefined ? {} : { condition }),
+    gates,
+    ...(stages === undefined ? {} : { stages }),
+    files: [...files],
+  };
+}
+
+type Follow = <K extends Kind>(path: Place['path'], kind: K, name: string) => SourceDocument<K> | undefined;
+
+function resolveCondition(document: SourceDocument<'Rollout'>, follow: Follow): Written | undefined {
+  const { targetCondition } = document.data.spec;
+  const path = ['spec', 'targetCondition'];
+  if (typeof targetCondition === 'string') return { text: targetCondition, place: { document, path } };
+  const group = follow([...path, 'group'], 'Group', targetCondition.group);
+  return group && { text: group.data.spec.targetCondition, place: { document: group, path } };
+}
+
+function resolveGates(document: SourceDocument<'Rollout'>, follow: Follow): readonly WrittenGate[] {
+  return Object.entries(document.data.spec.gates ?? {}).flatMap(([name, gate]): WrittenGate[] => {
+    const path = ['spec', 'gates', name];
+    if (typeof gate === 'string') return [{ name, expression: { text: gate, place: { document, path } } }];
+    const used = follow([...path, 'use'], 'Gate', gate.use);
+    if (used === undefined) return [];
+    const place = { document: used, path: ['spec', 'expression'] };
+    return [{ name, expression: { text: used.data.spec.expression, place } }];
+  });
+}
+
+function resolveStages(document: SourceDocument<'Rollout'>, follow: Follow): ResolvedRollout['stages'] {
+  const stages: Rollout['spec']['stages'] = document.data.spec.stages;
+  const path = ['spec', 'stages'];
+  if (Array.isArray(stages)) return { list: stages, place: { document, path } };
+  if (typeof stages === 'object') return stages;
+  const plan = follow(path, 'StagePlan', stages);
+  return plan && { list: plan.data.spec.stages, place: { document: plan, path } };
+}
+
+function reportMisplaced(document: SourceDocument, report: Report): void {
+  const { file, kind } = document;
+  const place = PLACES[kind];
+  const isThere = place.endsWith('/') ? file.startsWith(place) : file.replace(/\.yml$/, '.yaml') === place;
+  if (isThere) return;
+  const message = `a ${kind} belongs in ${place}, found it in ${file}; move it there`;
+  report({ document, path: ['kind'] }, 'folder', message);
+}
+
+function reportTaken(document: SourceDocument, first: Claim, report: Report): void {
+  const position = first.document?.yaml.at(NAME);
+  const there = position === undefined ? first.file : `${first.file}:${position.line}:${position.column}`;
+  const message = `the ${document.kind} ${show(document.name)} is in ${there} already; rename or delete one of the two`;
+  report({ document, path: NAME }, 'duplicate-name', message);
+}
+
+const NAME = ['metadata', 'name'];
+
+function reportMissing(
+  place: Place,
+  kind: Kind,
+  name: string,
+  names: readonly string[],
+  report: Report,
+): void {
+  const meant = closest(name, names);
+  const next =
+    meant !== undefined
+      ? `did you mean ${show(meant)}?`
+      : `add it to ${PLACES[kind]}${names.length > 0 ? ` or use one of ${list(names)}` : ''}`;
+  report(
+    place,
+    'reference',
+    `${nameOf(place.path)} names the ${kind} ${show(name)}, which does not exist; ${next}`,
+  );
+}
+
+function list(names: readonly string[]): string {
+  const shown = [...names].sort().slice(0, 5).join(', ');
+  return names.length > 5 ? `${shown}, …` : shown;
+}

@@ -1,0 +1,668 @@
+/** Generated from schemas/ by `npm run generate`; do not edit. */
+
+export type Document =
+  Fleet | DistributionSet | Rollout | StagePlan | Gate | Flag | Group | Site | DeviceList | Operation;
+/**
+ * The version of the document format.
+ */
+export type ApiVersion = 'tidegate.dev/v1';
+/**
+ * A name, unique within its kind: lower-case letters, digits, dashes and dots.
+ */
+export type Name = string;
+/**
+ * A length of time, as in 90s, 6h, 1h30m or 2d.
+ */
+export type Duration = string;
+/**
+ * An instant, RFC 3339: date, time and time zone.
+ */
+export type Instant = string;
+/**
+ * A distribution set's name: product, @ and version.
+ */
+export type DistributionSetName = string;
+/**
+ * Which devices: a condition, or {group: <name of a Group document>}.
+ */
+export type TargetCondition =
+  | string
+  | {
+      group: Name;
+    };
+/**
+ * A stage, as the shorthand `canary: 1 site` or with all of its settings.
+ */
+export type StageEntry = StageShorthand | Stage;
+/**
+ * How many: a share (5%, 0.5 %, 5% of sites), a count (250, 250 devices, 10 sites) or all. A word names a tag whose values enter whole; a final s is taken off it, so that sites means the tag site.
+ */
+export type Size = string | number;
+/**
+ * A share of the stage's devices, or a count of them. A count of 1 as error threshold means: any failure.
+ */
+export type Threshold = string | number;
+/**
+ * The name of a tag that devices carry.
+ */
+export type TagName = string;
+/**
+ * A percentage; 0% is none.
+ */
+export type Share = string;
+/**
+ * The stages in the order in which they open. Every stage contains the ones before it.
+ *
+ * @minItems 1
+ * @maxItems 500
+ */
+export type StageList = StageEntry[];
+/**
+ * A CEL expression over the signals of a device's latest report; durations are written as 10s. A signal that is missing never passes.
+ */
+export type GateExpression = string;
+/**
+ * Which devices, in Azure IoT Edge's language: deviceId and tags compared with =, <>, IN and STARTSWITH, joined with AND, OR and NOT. A missing tag makes a comparison false.
+ */
+export type Condition = string;
+
+/**
+ * What holds for the whole fleet. There is exactly one, in fleet/fleet.yaml; its name is the fleet's.
+ */
+export interface Fleet {
+  apiVersion: ApiVersion;
+  /**
+   * The kind of document.
+   */
+  kind: 'Fleet';
+  metadata: Metadata;
+  /**
+   * Settings of the fleet; all of them have defaults.
+   */
+  spec: {
+    pollInterval?: Duration;
+    /**
+     * Until an instant nothing opens, except for the rollouts named. Breaches still stop what runs.
+     */
+    freeze?: {
+      until: Instant;
+      /**
+       * Rollouts that may go on.
+       */
+      except?: Name[];
+    };
+    /**
+     * Whether risky rollouts (no gates, one stage of everything, …) only warn or block the snapshot.
+     */
+    policy?: 'warn' | 'enforce';
+    /**
+     * Types of distribution sets, and the modules that every set of a type must have.
+     */
+    distributionSetTypes?: {
+      /**
+       * What a set of this type must have.
+       */
+      [k: string]: {
+        /**
+         * Modules without which a device of this type does not work.
+         */
+        requiredModules: Name[];
+      };
+    };
+    /**
+     * Where decisions are announced.
+     *
+     * @maxItems 32
+     *
+     * Items: One receiver.
+     */
+    notifications?: {
+      /**
+       * The address that receives a POST per decision.
+       */
+      url: string;
+    }[];
+  };
+}
+/**
+ * Who the document is: its name, and labels and annotations that do not change what devices run.
+ */
+export interface Metadata {
+  name: Name;
+  labels?: Labels;
+  annotations?: Annotations;
+}
+/**
+ * Short texts to find and group documents by.
+ */
+export interface Labels {
+  [k: string]: string;
+}
+/**
+ * Notes for people and other tools. Tidegate does not read them.
+ */
+export interface Annotations {
+  [k: string]: string;
+}
+/**
+ * What to install on a device. Immutable once a rollout has used it: a new version is a new document.
+ */
+export interface DistributionSet {
+  apiVersion: ApiVersion;
+  /**
+   * The kind of document.
+   */
+  kind: 'DistributionSet';
+  /**
+   * Who the set is. Its name is the reference that rollouts use.
+   */
+  metadata: {
+    name: DistributionSetName;
+    labels?: Labels;
+    annotations?: Annotations;
+  };
+  /**
+   * What the set consists of.
+   */
+  spec: {
+    /**
+     * What is in it, for people.
+     */
+    description?: string;
+    type?: Name;
+    /**
+     * The software on the device. An empty list takes all of it away.
+     *
+     * @maxItems 256
+     *
+     * Items: One piece of software on the device.
+     */
+    modules: {
+      name: Name;
+      /**
+       * The module's version. Put it in quotes where YAML would read a number.
+       */
+      version: string;
+      /**
+       * How the device installs it.
+       */
+      type: string;
+      /**
+       * Whether the module runs.
+       */
+      status?: 'running' | 'stopped';
+      /**
+       * When the device starts the module again.
+       */
+      restartPolicy?: 'always' | 'on-failure' | 'on-unhealthy' | 'never';
+      /**
+       * A container image, registry included.
+       */
+      image?: string;
+      /**
+       * Environment variables. No secrets: whoever can read the repository can read them.
+       */
+      env?: {
+        /**
+         * One value.
+         */
+        [k: string]: string;
+      };
+      /**
+       * Files that belong to the module.
+       *
+       * @maxItems 64
+       *
+       * Items: A file that devices download and verify.
+       */
+      artifacts?: {
+        /**
+         * The file's name.
+         */
+        name: string;
+        /**
+         * The digest of the file.
+         */
+        sha256: string;
+        /**
+         * The length of the file.
+         */
+        sizeBytes: number;
+        /**
+         * Where the file can be had; tried in order.
+         *
+         * @minItems 1
+         * @maxItems 16
+         *
+         * Items: One place.
+         */
+        urls: string[];
+        /**
+         * A device refuses an artifact whose epoch is below its own.
+         */
+        securityEpoch?: number;
+        /**
+         * The hardware that this artifact is for. Without it, any.
+         *
+         * @minItems 1
+         * @maxItems 64
+         *
+         * Items: One kind of hardware.
+         */
+        hardwareIds?: string[];
+      }[];
+    }[];
+    /**
+     * Message routes by name, as Azure IoT Edge writes them.
+     */
+    routes?: {
+      /**
+       * One route.
+       */
+      [k: string]: string;
+    };
+  };
+}
+/**
+ * What goes where, in which stages, and what must hold on the way.
+ */
+export interface Rollout {
+  apiVersion: ApiVersion;
+  /**
+   * The kind of document.
+   */
+  kind: 'Rollout';
+  metadata: Metadata;
+  /**
+   * The rollout.
+   */
+  spec: {
+    /**
+     * Who answers for this rollout and is called when it halts.
+     */
+    owner: string;
+    /**
+     * What to do when it halts.
+     */
+    runbook?: string;
+    distributionSet: DistributionSetName;
+    targetCondition: TargetCondition;
+    /**
+     * Where several rollouts match a device, the larger number wins.
+     */
+    priority: number;
+    /**
+     * When the first stage may open: once merged (onMerge, true), when someone resumes it (manual, false), or at an instant.
+     */
+    start?: string | boolean;
+    /**
+     * While true nothing new is offered; devices keep what they run.
+     */
+    suspend?: boolean;
+    /**
+     * What must hold on a device before it counts as a success.
+     */
+    gates?: {
+      /**
+       * A CEL expression, or a Gate document that holds one.
+       */
+      [k: string]:
+        | string
+        | {
+            use: Name;
+          };
+    };
+    /**
+     * The stages in order, the name of a StagePlan document, or {split: 5} for five groups of equal size.
+     *
+     * @minItems 1
+     * @maxItems 500
+     */
+    stages:
+      | StageEntry[]
+      | string
+      | {
+          /**
+           * How many groups of equal size.
+           */
+          split: number;
+        };
+    successThreshold?: Threshold;
+    errorThreshold?: Threshold;
+    installWindow?: InstallWindow;
+    /**
+     * How often a device that failed is offered the revision again.
+     */
+    retries?: {
+      /**
+       * How often.
+       */
+      max: number;
+      backoff?: Duration;
+    };
+    /**
+     * What a breach of the error threshold does: pause, return to known-good (rollback), or let its extent choose (ladder).
+     */
+    onFailure?: 'ladder' | 'pause' | 'rollback';
+    /**
+     * Another spelling of onFailure.
+     */
+    onFail?: 'ladder' | 'pause' | 'rollback';
+    /**
+     * What the random selection starts from. Without it, random bits are drawn with the first attempt and recorded.
+     */
+    seed?: string;
+  };
+}
+/**
+ * A stage's name and size; everything else as by default.
+ */
+export interface StageShorthand {
+  [k: string]: Size;
+}
+/**
+ * A stage with its settings.
+ */
+export interface Stage {
+  name: Name;
+  size: Size;
+  /**
+   * Whether the size includes the devices of earlier stages. Shares and all do (cumulative), counts do not (incremental), unless this says otherwise.
+   */
+  mode?: 'cumulative' | 'incremental';
+  soak?: Duration;
+  successThreshold?: Threshold;
+  errorThreshold?: Threshold;
+  /**
+   * Device-hours that the stage's devices must have run the new revision before it can pass.
+   */
+  minExposure?: number;
+  /**
+   * How many distinct people must approve before the stage opens.
+   */
+  approvals?: number;
+  stuckAfter?: Duration;
+  /**
+   * Tags whose combinations each get a device into the stage before the rest is filled at random.
+   *
+   * @maxItems 8
+   */
+  stratifyBy?: TagName[];
+  ramp?: Duration;
+  holdback?: Share;
+  /**
+   * Names of the rollout's gates that judge this stage. Without it, all of them do.
+   */
+  gates?: Name[];
+}
+/**
+ * When devices may install.
+ */
+export interface InstallWindow {
+  /**
+   * When the window opens: minute, hour, day of month, month, day of week.
+   */
+  cron: string;
+  duration: Duration;
+  /**
+   * The time zone of the window: one for all, or each device's own from a tag. Without it, UTC.
+   */
+  timezone?:
+    | string
+    | {
+        tag: TagName;
+      };
+}
+/**
+ * Stages that several rollouts use by name.
+ */
+export interface StagePlan {
+  apiVersion: ApiVersion;
+  /**
+   * The kind of document.
+   */
+  kind: 'StagePlan';
+  metadata: Metadata;
+  /**
+   * The plan.
+   */
+  spec: {
+    stages: StageList;
+    /**
+     * When to use it.
+     */
+    description?: string;
+  };
+}
+/**
+ * A gate that several rollouts use by name.
+ */
+export interface Gate {
+  apiVersion: ApiVersion;
+  /**
+   * The kind of document.
+   */
+  kind: 'Gate';
+  metadata: Metadata;
+  /**
+   * The gate.
+   */
+  spec: {
+    expression: GateExpression;
+    /**
+     * What it guards against.
+     */
+    description?: string;
+  };
+}
+/**
+ * A feature flag, evaluated per device.
+ */
+export interface Flag {
+  apiVersion: ApiVersion;
+  /**
+   * The kind of document.
+   */
+  kind: 'Flag';
+  metadata: Metadata;
+  /**
+   * The flag.
+   */
+  spec: {
+    /**
+     * Who answers for this flag.
+     */
+    owner: string;
+    /**
+     * What it switches.
+     */
+    description?: string;
+    /**
+     * While false every device gets the default value.
+     */
+    enabled?: boolean;
+    /**
+     * The values by variant. All of one type.
+     */
+    values: {
+      /**
+       * One value.
+       */
+      [k: string]: boolean | number | string;
+    };
+    default: Name;
+    /**
+     * Tried in order; the first that applies decides.
+     *
+     * @maxItems 64
+     *
+     * Items: One rule.
+     */
+    rules?: {
+      targetCondition?: TargetCondition;
+      percentage?: Share;
+      variant: Name;
+    }[];
+    /**
+     * What the percentages start from. Without it, the flag's name.
+     */
+    seed?: string;
+  };
+}
+/**
+ * A named target condition.
+ */
+export interface Group {
+  apiVersion: ApiVersion;
+  /**
+   * The kind of document.
+   */
+  kind: 'Group';
+  metadata: Metadata;
+  /**
+   * The group.
+   */
+  spec: {
+    targetCondition: Condition;
+    /**
+     * Who is in it.
+     */
+    description?: string;
+  };
+}
+/**
+ * What one site has differently.
+ */
+export interface Site {
+  apiVersion: ApiVersion;
+  /**
+   * The kind of document.
+   */
+  kind: 'Site';
+  metadata: Metadata;
+  /**
+   * The site.
+   */
+  spec: {
+    /**
+     * The value of the tag site that this document is about.
+     */
+    site: string;
+    /**
+     * The only settings that a site may change.
+     */
+    overrides: {
+      pollInterval?: Duration;
+      installWindow?: InstallWindow;
+    };
+  };
+}
+/**
+ * What operators say of single devices: tags, and which are retired or revoked.
+ */
+export interface DeviceList {
+  apiVersion: ApiVersion;
+  /**
+   * The kind of document.
+   */
+  kind: 'DeviceList';
+  metadata: Metadata;
+  /**
+   * The list.
+   */
+  spec: {
+    /**
+     * The devices. A small fleet may list all of its devices here.
+     *
+     * @maxItems 10000
+     *
+     * Items: One device.
+     */
+    devices: {
+      /**
+       * The device's id.
+       */
+      id: string;
+      /**
+       * Laid over the tags from enrolment; null takes one away.
+       */
+      tags?: {
+        /**
+         * The tag's value.
+         */
+        [k: string]: string | null;
+      };
+      /**
+       * A retired device matches no rollout and keeps what it runs.
+       */
+      retired?: boolean;
+      /**
+       * A revoked device is refused.
+       */
+      revoked?: boolean;
+      /**
+       * Why, for people.
+       */
+      reason?: string;
+    }[];
+  };
+}
+/**
+ * What people do to a running rollout, whose name the document carries. It lies in ops/.
+ */
+export interface Operation {
+  apiVersion: ApiVersion;
+  /**
+   * The kind of document.
+   */
+  kind: 'Operation';
+  metadata: Metadata;
+  /**
+   * What was done, oldest first. Add to it; an entry that was applied is never applied again.
+   */
+  spec: {
+    /**
+     * The operations, oldest first.
+     *
+     * @maxItems 10000
+     *
+     * Items: One operation.
+     */
+    operations?: {
+      /**
+       * What to do.
+       */
+      action: 'pause' | 'resume' | 'approve' | 'promote' | 'cancel' | 'retry';
+      /**
+       * The attempt that it is about: it never acts on another one.
+       */
+      attempt: number;
+      stage?: Name;
+      /**
+       * Who asks for it.
+       */
+      by: string;
+      /**
+       * Why.
+       */
+      reason?: string;
+    }[];
+    /**
+     * What people learnt from an attempt.
+     *
+     * @maxItems 10000
+     *
+     * Items: What was learnt from one attempt.
+     */
+    learnings?: {
+      /**
+       * The attempt.
+       */
+      attempt: number;
+      /**
+       * What was learnt.
+       */
+      text: string;
+    }[];
+  };
+}

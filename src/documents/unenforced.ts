@@ -1,0 +1,32 @@
+/**
+ * What the schemas accept and the reconciler does not act on yet. Whoever writes one of these relies on it, so none
+ * is ignored in silence: an error where relying on it is unsafe, else a warning.
+ */
+import { isKind, nameOf, type Report, type SourceDocument } from './document.ts';
+import type { Kind } from './kinds.ts';
+import type { Path } from './parse.ts';
+import type { Severity } from './problem.ts';
+
+const NOT_YET_ENFORCED: readonly { readonly kind: Kind; readonly path: Path; readonly severity: Severity }[] =
+  [
+    // Devices would install at noon what was meant for the night.
+    { kind: 'Rollout', path: ['spec', 'installWindow'], severity: 'error' },
+    { kind: 'Site', path: ['spec', 'overrides'], severity: 'error' },
+    { kind: 'Rollout', path: ['spec', 'retries'], severity: 'warning' },
+    { kind: 'Flag', path: ['spec'], severity: 'warning' },
+    { kind: 'Fleet', path: ['spec', 'notifications'], severity: 'warning' },
+  ];
+
+export function reportUnenforced(document: SourceDocument, report: Report): void {
+  for (const { kind, path, severity } of NOT_YET_ENFORCED) {
+    if (!isKind(document, kind) || !has(document.data, path)) continue;
+    const message = `${nameOf(path)} of a ${kind} is not enforced yet and would have no effect; remove it`;
+    report({ document, path, key: true }, 'not-yet-enforced', message, severity);
+  }
+}
+
+function has(data: unknown, path: Path): boolean {
+  let value = data;
+  for (const step of path) value = (value as Record<string | number, unknown> | undefined)?.[step];
+  return value !== undefined;
+}

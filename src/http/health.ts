@@ -1,0 +1,76 @@
+/**
+ * Probes. `/healthz`: the process answers. `/readyz`: it also follows the repository. A server that is not ready still
+ * answers polls by the last program, so devices' traffic is routed by the former and people are called by the latter.
+ * Both may be public: they say what is wrong, and leave the details to the operators' API.
+ */
+import { Hono } from 'hono';
+import type { Clock } from '../clock.ts';
+import { formatDuration, type Instant, MINUTE } from '../core/model/time.ts';
+import type { ReconcilerState } from '../reconcile/reconciler.ts';
+import type { Store } from '../store/store.ts';
+import { problem } from './problem.ts';
+
+export interface HealthOptions {
+  readonly state: () => ReconcilerState;
+  readonly store: Pick<Store, 'epoch'>;
+  readonly clock: Pick<Clock, 'now'>;
+}
+
+/** Ten idle intervals of the reconciler. */
+const PASS_AGE_MAX_MS = 5 * MINUTE;
+
+export function health({ state, store, clock }: HealthOptions): Hono {
+  const app = new Hono();
+  app.get('/healthz', () => {
+    const headers = { 'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-store' };
+    return new Response('ok\n', { headers });
+  });
+  app.get('/readyz', async () => {
+    const current = state();
+    const reasons = [...unreadiness(current, clock.now()), ...(await storeFailure(store))];
+    const warnings = warningsOf(current);
+    if (reasons.length === 0) {
+      return Response.json({ status: 'ready', warnings }, { headers: { 'Cache-Control': 'no-store' } });
+    }
+    return problem('not-ready', {
+      detail: reasons.join('; '),
+      next: 'GET /api/status says more',
+      extensions: { reasons, warnings },
+    });
+  });
+  return app;
+}
+
+function unreadiness(
+  { wanted, published, held, passedAt }: ReconcilerState,
+  now: Instant,
+): readonly string[] {
+  const reasons: string[] = [];
+  if (wanted?.desired === undefined) reasons.push('the repository has no valid snapshot yet');
+  if (published === undefined) reasons.push('no program has been published yet');
+  if (held !== undefined) reasons.push('nothing opens: the branch outcomes cannot be followed');
+  if (passedAt === undefined) reasons.push('no pass has gone through yet');
+  else if (now - passedAt > PASS_AGE_MAX_MS) {
+    reasons.push(`the last pass went through ${formatDuration(now - passedAt)} ago`);
+  }
+  return reasons;
+}
+
+async function storeFailure(store: HealthOptions['store']): Promise<readonly string[]> {
+  try {
+    await store.epoch();
+    return [];
+  } catch {
+    // What it says may name paths and addresses, and this answer is public: whoever uses the store reports it.
+    return ['the store cannot be read'];
+  }
+}
+
+function warningsOf({ wanted, error }: ReconcilerState): readonly string[] {
+  const warnings: string[] = [];
+  if (wanted?.desired !== undefined && wanted.desired.commit !== wanted.head) {
+    warnings.push('the newest commit is broken; the last good snapshot stays in force');
+  }
+  if (error !== undefined) warnings.push('the last pass failed and is tried again');
+  return warnings;
+}

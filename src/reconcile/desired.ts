@@ -1,0 +1,116 @@
+/**
+ * Follows main: which snapshot is wanted, and what is wrong with the newest one. A broken commit changes nothing that
+ * is served: the last good snapshot stays in force, its problems are shown, and the next good commit is taken at once.
+ */
+import type { DesiredState, Operations } from '../core/model/desired.ts';
+import type { CommitId } from '../core/model/ids.ts';
+import type { Outcomes } from '../core/model/outcome.ts';
+import { changedDistributionSets } from '../core/plan/immutability.ts';
+import { type DocumentCache, loadDesired, loadOperations } from '../documents/load.ts';
+import type { Problem } from '../documents/problem.ts';
+import type { Commit, Git } from '../fleet-repo/git.ts';
+import { readFolder, readSnapshot } from '../fleet-repo/snapshot.ts';
+import { firstParentLog } from '../fleet-repo/tree.ts';
+
+export interface Wanted {
+  /** What is in force; undefined until the repository has had a valid snapshot. */
+  readonly desired: DesiredState | undefined;
+  readonly operations: Operations;
+  /** The tip of main that was looked at. */
+  readonly head: CommitId | undefined;
+  /** What is wrong at `head`. With an error among them, `desired` is an older commit's. */
+  readonly problems: readonly Problem[];
+}
+
+const NO_OPERATIONS: Operations = { entries: [], learnings: new Map() };
+
+/** Commits looked back at for a valid snapshot when nothing says which one was in force. */
+const LOOK_BACK_MAX = 50;
+
+/** Reads what the tip of main wants, given what was in force before. */
+export async function readWanted(
+  git: Git,
+  given: {
+    branch: string;
+    cache: DocumentCache;
+    outcomes: Outcomes;
+    before: Wanted | undefined;
+    applied?: CommitId;
+  },
+): Promise<Wanted> {
+  const { branch, cache, outcomes, before } = given;
+  const head = (await git.branch(branch)) as CommitId | undefined;
+  if (before !== undefined && head === before.head) return before;
+  if (head === undefined) {
+    const problem = repositoryProblem(
+      `branch ${branch} has no commit`,
+      `push a commit with a folder fleet/ to ${branch}`,
+    );
+    return { desired: before?.desired, operations: NO_OPERATIONS, head, problems: [problem] };
+  }
+  const commit = await git.commit(head);
+  const loaded = await readDesired(git, commit, { cache, outcomes });
+  const operations = loadOperations(await readFolder(git, commit.tree, 'ops'));
+  const problems = [...loaded.problems, ...operations.problems];
+  const desired =
+    loaded.desired ??
+    before?.desired ??
+    (await lastValid(git, commit, { cache, outcomes, applied: given.applied }));
+  return { desired, operations: operations.operations, head, problems };
+}
+
+async function readDesired(
+  git: Git,
+  commit: Commit,
+  given: { cache: DocumentCache; outcomes: Outcomes },
+): Promise<{ desired: DesiredState | undefined; problems: readonly Problem[] }> {
+  const snapshot = await readSnapshot(git, commit);
+  if (snapshot === undefined) {
+    return {
+      desired: undefined,
+      problems: [repositoryProblem('the commit has no folder fleet/', 'run tidegate init')],
+    };
+  }
+  const { desired, problems, distributionSetFiles } = loadDesired(snapshot.files, snapshot, given.cache);
+  if (desired === undefined) return { desired, problems };
+  const changed = changedDistributionSets(desired, given.outcomes).map(
+    ({ name, attempt }): Problem => ({
+      file: distributionSetFiles.get(name) ?? 'fleet/distribution-sets',
+      line: 1,
+      column: 1,
+      rule: 'immutable-distribution-set',
+      severity: 'error',
+      message:
+        `distribution set ${name} differs from the one that attempt ${attempt.attempt} of ${attempt.rollout} installed; ` +
+        'give what you changed a new version, or restore the file',
+    }),
+  );
+  return changed.length === 0
+    ? { desired, problems }
+    : { desired: undefined, problems: [...problems, ...changed] };
+}
+
+/** After a restart at a broken tip: the snapshot that was in force, else the newest valid one before it. */
+async function lastValid(
+  git: Git,
+  head: Commit,
+  given: { cache: DocumentCache; outcomes: Outcomes; applied: CommitId | undefined },
+): Promise<DesiredState | undefined> {
+  const older = async () => (await firstParentLog(git, head.oid, () => false, LOOK_BACK_MAX)).slice(1);
+  for (const commit of given.applied === undefined ? await older() : [await git.commit(given.applied)]) {
+    const { desired } = await readDesired(git, commit, given);
+    if (desired !== undefined) return desired;
+  }
+  return undefined;
+}
+
+function repositoryProblem(what: string, next: string): Problem {
+  return {
+    file: 'fleet',
+    line: 1,
+    column: 1,
+    rule: 'repository',
+    severity: 'error',
+    message: `${what}; ${next}`,
+  };
+}

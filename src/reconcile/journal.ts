@@ -1,0 +1,34 @@
+/**
+ * The reconciler's durable notes: what is known locally and has no commit of its own. Written before it takes effect,
+ * so that a restart goes on from it.
+ */
+import type { CommitId } from '../core/model/ids.ts';
+import type { Instant } from '../core/model/time.ts';
+import type { Decision, RestoreResult } from '../core/plan/contract.ts';
+import type { Store } from '../store/store.ts';
+
+export interface Notes {
+  /** The last commit of main whose snapshot was valid: what is in force. */
+  readonly applied?: CommitId;
+  /** The last tip of `outcomes` that was read. A branch that no longer contains it was rewound. */
+  readonly tip?: string;
+  readonly soaks: ReadonlyMap<string, Instant>;
+  readonly restorations: ReadonlyMap<string, RestoreResult>;
+  /** Decisions that already hold back devices and whose commit is still to come. */
+  readonly closings: readonly Decision[];
+}
+
+export async function readNotes(store: Store): Promise<Notes> {
+  const journal = (await store.journal()) as Partial<Record<keyof Notes, never>>;
+  return {
+    ...(journal.applied === undefined ? {} : { applied: journal.applied }),
+    ...(journal.tip === undefined ? {} : { tip: journal.tip }),
+    soaks: new Map(journal.soaks ?? []),
+    restorations: new Map(journal.restorations ?? []),
+    closings: journal.closings ?? [],
+  };
+}
+
+export async function writeNotes(store: Store, notes: Notes): Promise<void> {
+  await store.putJournal({ ...notes, soaks: [...notes.soaks], restorations: [...notes.restorations] });
+}
