@@ -82,7 +82,16 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
   };
   const fault = (error: unknown) => ports.onFault?.(error instanceof Error ? error.message : String(error));
   const app = createApp({
-    deviceApi: deviceApi({ fleet, store, intake, keys, clock, program: () => state().published, assign, onFault: fault }),
+    deviceApi: deviceApi({
+      fleet,
+      store,
+      intake,
+      keys,
+      clock,
+      program: () => state().published,
+      assign,
+      onFault: fault,
+    }),
     state,
     store,
     clock,

@@ -80,7 +80,8 @@ export async function run(options: DemoOptions, io: Io): Promise<ExitCode> {
     // Once the devices' time has caught up with ours, a second is a second: what serves on is an ordinary Tidegate.
     while (clock.now() < systemClock.now() && !interrupted.aborted) await wait(50);
     clock.setRate(1);
-    if (!interrupted.aborted) await new Promise<void>((end) => interrupted.addEventListener('abort', () => end(), { once: true }));
+    if (!interrupted.aborted)
+      await new Promise<void>((end) => interrupted.addEventListener('abort', () => end(), { once: true }));
   }
 
   stop.abort();

@@ -19,7 +19,7 @@ export interface Output {
 export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
 
 /** The part of a writable stream that is used; `process.stdout` is one. */
-export interface OutputStream {
+interface OutputStream {
   write(text: string): unknown;
   readonly isTTY?: boolean;
   readonly columns?: number;
@@ -98,7 +98,7 @@ function shrink(widths: number[], available: number): void {
   }
 }
 
-export function truncate(text: string, width: number): string {
+function truncate(text: string, width: number): string {
   if (lengthOf(text) <= width) return text;
   return `${[...text].slice(0, Math.max(0, width - 1)).join('')}…`;
 }
@@ -129,7 +129,7 @@ export function hanging(
   return [`  ${out.paint('dim', name.padEnd(nameWidth))}  ${first.trimStart()}`, ...rest];
 }
 
-export interface BarPart {
+interface BarPart {
   readonly amount: number;
   readonly glyph: string;
   readonly style?: Style;

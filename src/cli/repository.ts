@@ -59,8 +59,8 @@ const HISTORY_MAX = 200;
 const ABBREVIATED = /^[0-9a-f]{4,40}$/;
 
 /**
- * The snapshot that `name` means: `known-good/<rollout>`, a branch, an id of a commit or of a `fleet/` tree (or its
- * beginning), each but a tree with `~N` behind it for the commit N before. Throws {@link CommandError} where it means none, or several.
+ * The snapshot that `name` means: `known-good/<rollout>`, a branch or commit (`~N` behind it goes N commits back), or a
+ * `fleet/` tree; ids may be abbreviated. Throws {@link CommandError} where it means none, or several.
  */
 export async function findSnapshot(repository: FleetRepository, name: string): Promise<NamedSnapshot> {
   if (name.startsWith(KNOWN_GOOD)) return knownGoodSnapshot(repository, name.slice(KNOWN_GOOD.length));

@@ -6,6 +6,7 @@ import type { DesiredState, Fleet, Rollout, Stage, Start } from '../core/model/d
 import { shortRevision } from '../core/model/ids.ts';
 import { formatDuration, formatInstant } from '../core/model/time.ts';
 import { formatShare, formatSize, formatThreshold } from '../core/select/size.ts';
+import { plural } from './output.ts';
 
 export interface RolloutChange {
   readonly rollout: string;
@@ -38,7 +39,9 @@ export function fleetChanges(before: DesiredState, after: DesiredState): readonl
   const devices = [...ids].filter((id) => !isSame(before.devices.get(id), after.devices.get(id)));
   return [
     ...differences(FLEET_FIELDS, before.fleet, after.fleet),
-    ...(devices.length === 0 ? [] : [`what is said of ${devices.length} devices: ${listOf(devices)}`]),
+    ...(devices.length === 0
+      ? []
+      : [`what is said of ${plural(devices.length, 'device')}: ${listOf(devices)}`]),
   ];
 }
 

@@ -13,7 +13,7 @@ export interface Answer {
   readonly body: unknown;
 }
 
-export const SERVER_DEFAULT = 'http://127.0.0.1:8080';
+const SERVER_DEFAULT = 'http://127.0.0.1:8080';
 const ANSWER_MS_MAX = 10_000;
 
 /** The `--server` option, else TIDEGATE_SERVER, else this machine. Throws {@link CommandError} where it is no URL. */

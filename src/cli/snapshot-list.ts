@@ -41,13 +41,7 @@ export async function run(options: SnapshotListOptions, io: Io): Promise<ExitCod
   if (options.format === 'json') io.out.write(`${JSON.stringify(snapshots, null, 2)}\n`);
   else if (snapshots.length === 0)
     io.out.lines([`no snapshots: branch ${options.branch} has no folder fleet/`]);
-  else {
-    io.out.lines([
-      ...table(rowsOf(snapshots, options.branch), io.out),
-      '',
-      '✓ known-good: what the devices of the rollout go back to',
-    ]);
-  }
+  else io.out.lines([...table(rowsOf(snapshots, options.branch), io.out), ...legendOf(snapshots)]);
   return EXIT.fine;
 }
 
@@ -106,4 +100,9 @@ function rowsOf(snapshots: readonly ListedSnapshot[], branch: string): Cell[][] 
     rows.push(...lines.map((line, index) => [...(index === 0 ? start : ['', '', '']), ...line]));
   }
   return rows;
+}
+
+function legendOf(snapshots: readonly ListedSnapshot[]): string[] {
+  const isNeeded = snapshots.some(({ rollouts }) => rollouts.some(({ knownGood }) => knownGood));
+  return isNeeded ? ['', '✓ known-good: what the devices of the rollout go back to'] : [];
 }

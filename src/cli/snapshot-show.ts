@@ -48,7 +48,7 @@ export async function run(options: SnapshotShowOptions, io: Io): Promise<ExitCod
     io.out.write(`${JSON.stringify(report, null, 2)}\n`);
   } else {
     io.out.lines([
-      `${io.out.paint('bold', `snapshot ${found.snapshot}`)} (the tree of ${found.commit === undefined ? 'fleet/' : found.name})`,
+      `${io.out.paint('bold', `snapshot ${found.snapshot}`)}${found.name === found.snapshot ? '' : ` (the tree of ${found.name})`}`,
       ...commitLines(found, io.out),
       ...knownGoodOf.map(({ rollout, attempt }) =>
         io.out.paint('green', `✓ known-good of ${rollout} (attempt ${attempt})`),

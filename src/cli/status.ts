@@ -90,34 +90,40 @@ async function watch(
   first: StatusAnswer,
   given: { options: StatusOptions; server: URL; io: Io },
 ): Promise<void> {
-  const { options, server, io } = given;
-  const { out, clock } = io;
+  const { server, io } = given;
   const stop = io.interrupted();
-  const news = followNews(io, server, stop);
-  const draws = out.isTerminal && options.format === 'text';
-  let shown: StatusAnswer | undefined;
-  let away = false;
-  for (let next: StatusAnswer | undefined = first; !stop.aborted; ) {
-    if (next !== undefined) {
-      if (draws) out.write(CLEAR + textOf(next.status, options, io));
-      else printChanges(shown, next, given);
-      if (away && !draws) io.err.lines([`the server at ${server.origin} answers again`]);
-      away = false;
-      shown = next;
+  const news = newsOf(io, server, stop);
+  const show = presenter(given);
+  const look = async () => {
+    show(first);
+    let isAway = false;
+    for (;;) {
+      await news.wait();
+      await io.clock.sleep(SETTLE_MS, stop);
+      if (stop.aborted) return;
+      try {
+        show(await getStatus(io, server));
+        isAway = false;
+      } catch (error) {
+        if (!(error instanceof CommandError)) throw error;
+        if (!isAway) io.err.lines([error.message]);
+        isAway = true;
+      }
     }
-    await news.wait();
-    await clock.sleep(SETTLE_MS, stop);
-    if (stop.aborted) break;
-    try {
-      next = await getStatus(io, server);
-    } catch (error) {
-      if (!(error instanceof CommandError)) throw error;
-      if (!away) io.err.lines([error.message]);
-      away = true;
-      next = undefined;
-    }
+  };
+  await Promise.all([news.follow(), look()]);
+}
+
+/** How each further status is shown: as a picture in place of the last one, or as what changed. */
+function presenter({ options, io }: { options: StatusOptions; io: Io }): (next: StatusAnswer) => void {
+  if (io.out.isTerminal && options.format === 'text') {
+    return ({ status }) => io.out.write(CLEAR + textOf(status, options, io));
   }
-  await news.ended;
+  let shown: StatusAnswer | undefined;
+  return (next) => {
+    printChanges(shown, next, { options, io });
+    shown = next;
+  };
 }
 
 /** Moves to the upper left corner and clears what is below: nothing scrolls away, nothing flickers. */
@@ -148,21 +154,20 @@ function ofRollout(status: FleetStatus, { rollout }: StatusOptions): FleetStatus
 }
 
 /** Waits for the server's announcements. While it announces nothing, or cannot, waiting ends after the poll interval. */
-function followNews(io: Io, server: URL, stop: AbortSignal) {
+function newsOf(io: Io, server: URL, stop: AbortSignal) {
   let isNew = false;
   let interrupt = new AbortController();
   const onEvent = () => {
     isNew = true;
     interrupt.abort();
   };
-  const follow = async () => {
-    while (!stop.aborted) {
-      await followEvents(io, server, stop, onEvent);
-      await io.clock.sleep(POLL_MS, stop);
-    }
-  };
   return {
-    ended: follow(),
+    async follow(): Promise<void> {
+      while (!stop.aborted) {
+        await followEvents(io, server, stop, onEvent);
+        await io.clock.sleep(POLL_MS, stop);
+      }
+    },
     async wait(): Promise<void> {
       if (!isNew) {
         interrupt = new AbortController();

@@ -10,6 +10,7 @@ import type { CommitId, Revision, RolloutName, SnapshotId } from './model/ids.ts
 import {
   type Attempt,
   type Cause,
+  isFinished,
   knownGoodOf,
   type Outcomes,
   type Restored,
@@ -68,7 +69,7 @@ export interface DeviceCounts {
   readonly healthy: number;
   readonly unhealthy: number;
   readonly unknown: number;
-  /** Actual devices that no open stage contains. */
+  /** Actual devices that no open stage contains; 0 once the attempt has ended, for then no stage will. */
   readonly scheduled: number;
 }
 
@@ -123,7 +124,8 @@ export function rolloutStatuses(given: {
       const knownGood = knownGoodOf(attempts);
       const said = report.find((each) => each.rollout === rollout.name);
       const counted = tally.rollouts.get(rollout.name) ?? emptyRolloutTally();
-      const { target, actual, healthy, unhealthy, unknown, scheduled } = counted;
+      const { target, actual, healthy, unhealthy, unknown } = counted;
+      const scheduled = latest !== undefined && isFinished(latest) ? 0 : counted.scheduled;
       return {
         name: rollout.name,
         labels: rollout.labels,

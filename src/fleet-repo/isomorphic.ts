@@ -213,8 +213,9 @@ interface ReadObject {
  * Reads objects and makes sure that their bytes hash to their id: isomorphic-git checks a pack as a whole, and loose
  * objects, but not that a pack's index points at the right place.
  *
- * Native `git gc` replaces packs under us, and what isomorphic-git has cached then names files that are gone. So the
- * first failure is not believed: the cache is dropped and the object read again.
+ * Native `git gc` replaces packs under us: what isomorphic-git has cached names files that are gone, and it fails on any
+ * index, also one it does not need, that vanishes between its listing and its opening. So a failure is believed only
+ * when it came from a new cache and the packs were the same before and after.
  */
 function objectReader(commonDir: string, cacheBytesMax: number): { read(oid: Oid): Promise<ReadObject> } {
   let packs = packCache();
@@ -232,22 +233,32 @@ function objectReader(commonDir: string, cacheBytesMax: number): { read(oid: Oid
   return {
     async read(oid) {
       if (!isObjectId(oid))
-        throw new GitObjectError(oid, `an object id must be 40 hex digits, found ${JSON.stringify(oid)}`);
+        throw new GitObjectError(oid, `an object id must be 40 hex digits, found "${oid}"`);
       if (packs.sizeBytes() > cacheBytesMax && packs.count() > 1) packs = packCache();
-      const before = packs;
-      try {
-        return await readThrough(before, oid);
-      } catch {
-        // Of several reads that failed together, the first drops the cache and the others share the new one.
-        if (packs === before) packs = packCache();
-      }
-      try {
-        return await readThrough(packs, oid);
-      } catch (error) {
-        throw unreadable(oid, commonDir, error);
+      let packsBefore: string | undefined;
+      for (let attempt = 1; ; attempt += 1) {
+        const used = packs;
+        try {
+          return await readThrough(used, oid);
+        } catch (error) {
+          // Of several reads that failed together, the first drops the cache and the others share the new one.
+          if (packs === used) packs = packCache();
+          const packsNow = await listPacks(commonDir);
+          const isLast = packsNow === packsBefore || attempt === READ_ATTEMPTS_MAX;
+          if (isLast) throw unreadable(oid, commonDir, error);
+          packsBefore = packsNow;
+        }
       }
     },
   };
+}
+
+/** One `git gc` changes the folder of packs a few times, one pack after another. */
+const READ_ATTEMPTS_MAX = 20;
+
+async function listPacks(commonDir: string): Promise<string> {
+  const names = await readdir(join(commonDir, 'objects', 'pack')).catch(unlessAbsent);
+  return (names ?? []).sort().join('\n');
 }
 
 /** What isomorphic-git keeps of packs (whole files and parsed indexes), and how much that is. */

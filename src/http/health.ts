@@ -1,7 +1,7 @@
 /**
- * Probes. `/healthz`: the process answers. `/readyz`: it also follows the repository. A server that is not ready still
- * answers polls by the last program, so devices' traffic is routed by the former and people are called by the latter.
- * Both may be public: they say what is wrong, and leave the details to the operators' API.
+ * Probes. `/healthz`: the process answers. `/readyz`: it can serve devices. What keeps stages from opening is a
+ * warning there and never makes a server unready: devices go on being served while git is away. Both may be public:
+ * they say what is wrong, and leave the details to the operators' API.
  */
 import { Hono } from 'hono';
 import type { Clock } from '../clock.ts';
@@ -27,8 +27,8 @@ export function health({ state, store, clock }: HealthOptions): Hono {
   });
   app.get('/readyz', async () => {
     const current = state();
-    const reasons = [...unreadiness(current, clock.now()), ...(await storeFailure(store))];
-    const warnings = warningsOf(current);
+    const reasons = [...unreadiness(current), ...(await storeFailure(store))];
+    const warnings = warningsOf(current, clock.now());
     if (reasons.length === 0) {
       return Response.json({ status: 'ready', warnings }, { headers: { 'Cache-Control': 'no-store' } });
     }
@@ -41,18 +41,12 @@ export function health({ state, store, clock }: HealthOptions): Hono {
   return app;
 }
 
-function unreadiness(
-  { wanted, published, held, passedAt }: ReconcilerState,
-  now: Instant,
-): readonly string[] {
+function unreadiness({ wanted, published }: ReconcilerState): readonly string[] {
   const reasons: string[] = [];
-  if (wanted?.desired === undefined) reasons.push('the repository has no valid snapshot yet');
-  if (published === undefined) reasons.push('no program has been published yet');
-  if (held !== undefined) reasons.push('nothing opens: the branch outcomes cannot be followed');
-  if (passedAt === undefined) reasons.push('no pass has gone through yet');
-  else if (now - passedAt > PASS_AGE_MAX_MS) {
-    reasons.push(`the last pass went through ${formatDuration(now - passedAt)} ago`);
+  if (published === undefined && wanted?.desired === undefined) {
+    reasons.push('the repository has no valid snapshot yet');
   }
+  if (published === undefined) reasons.push('no program has been published yet');
   return reasons;
 }
 
@@ -66,11 +60,15 @@ async function storeFailure(store: HealthOptions['store']): Promise<readonly str
   }
 }
 
-function warningsOf({ wanted, error }: ReconcilerState): readonly string[] {
+function warningsOf({ wanted, error, held, passedAt }: ReconcilerState, now: Instant): readonly string[] {
   const warnings: string[] = [];
   if (wanted?.desired !== undefined && wanted.desired.commit !== wanted.head) {
     warnings.push('the newest commit is broken; the last good snapshot stays in force');
   }
+  if (held !== undefined) warnings.push('nothing opens: the branch outcomes cannot be followed');
   if (error !== undefined) warnings.push('the last pass failed and is tried again');
+  if (passedAt !== undefined && now - passedAt > PASS_AGE_MAX_MS) {
+    warnings.push(`nothing opens: the last pass went through ${formatDuration(now - passedAt)} ago`);
+  }
   return warnings;
 }

@@ -18,6 +18,7 @@ import {
   attemptKey,
   type Decision,
   type Plan,
+  type Want,
   wantKey,
 } from '../core/plan/contract.ts';
 import { plan } from '../core/plan/plan.ts';
@@ -96,8 +97,6 @@ export const RECONCILER_DEFAULTS: ReconcilerOptions = {
   idleMs: 30 * SECOND,
 };
 
-/** Answers may raise further questions (a stage passes, the next one's devices are asked for): a bound, not a tuning knob. */
-const PLAN_ROUNDS_MAX = 4;
 const BACKOFF_MAX_MS = 60 * SECOND;
 
 export function createReconciler(
@@ -198,10 +197,15 @@ export function createReconciler(
       randomHex: ports.randomHex(),
       ...(given.held === undefined ? {} : { held: given.held }),
     };
-    for (let round = 1; ; round++) {
+    for (;;) {
       const made = plan({ desired, outcomes, operations: given.wanted.operations, observed, now });
-      if (made.wants.length === 0 || round === PLAN_ROUNDS_MAX) return { plan: made, tally };
-      for (const want of made.wants) answers.set(wantKey(want), await observer.answer(want, program, now));
+      if (made.wants.length === 0) return { plan: made, tally };
+      // One question at a time, by precedence, and under the program that the decisions so far lead to: a stage that
+      // opens here takes its devices from the rollouts below.
+      const next = buildProgram(desired, applyDecisions(outcomes, made.decisions));
+      const precedence = (want: Want) => next.rollouts.findIndex(({ name }) => name === want.rollout);
+      const [want] = made.wants.toSorted((a, b) => precedence(a) - precedence(b));
+      if (want !== undefined) answers.set(wantKey(want), await observer.answer(want, next, now));
     }
   }
 

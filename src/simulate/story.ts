@@ -27,7 +27,10 @@ const GOOD = '2.6.0';
 const BAD = '2.7.0';
 
 /** What people commit after the example repository itself. */
-export const STORY: readonly StoryCommit[] = [release(GOOD, 'Learn the heating curve of each room'), release(BAD, 'Rewrite the radio driver')];
+export const STORY: readonly StoryCommit[] = [
+  release(GOOD, 'Learn the heating curve of each room'),
+  release(BAD, 'Rewrite the radio driver'),
+];
 
 /** A new distribution set, made from the first one, and the one line of the rollout that asks for it. */
 function release(version: string, what: string): StoryCommit {
@@ -41,7 +44,10 @@ function release(version: string, what: string): StoryCommit {
           .replaceAll(FIRST, version)
           .replace(/description: .*/, `description: ${what}.`)
           .replace(/sha256: [0-9a-f]{64}/, `sha256: ${scoreOf(version, 'image').repeat(4)}`),
-        [ROLLOUT_FILE]: rollout.replace(/distributionSet: thermostat@\S+/, `distributionSet: thermostat@${version}`),
+        [ROLLOUT_FILE]: rollout.replace(
+          /distributionSet: thermostat@\S+/,
+          `distributionSet: thermostat@${version}`,
+        ),
       };
     },
   };
@@ -59,7 +65,10 @@ export function storyDevices(): readonly SimulatedIdentity[] {
         tags: { ...tags, product: 'thermostat', hardwareRevision: ['b', 'b', 'c'][number % 3] ?? 'b' },
       };
     });
-    const gateway = { id: `gateway-${site}` as DeviceId, tags: { ...tags, product: 'gateway', hardwareRevision: 'a' } };
+    const gateway = {
+      id: `gateway-${site}` as DeviceId,
+      tags: { ...tags, product: 'gateway', hardwareRevision: 'a' },
+    };
     return [...thermostats, gateway];
   }).flat();
 }
@@ -88,19 +97,30 @@ function spread(device: SimulatedIdentity, what: string): number {
 /** How many of the story's commits have been seen through: the next one is due when the last has come to its end. */
 export function chaptersDone(state: ReconcilerState): number {
   const attempts = state.outcomes.get(STORY_ROLLOUT) ?? [];
-  return attempts.filter((attempt) => attempt.state === 'succeeded' || attempt.restored?.completedAt !== undefined).length;
+  return attempts.filter(
+    (attempt) => attempt.state === 'succeeded' || attempt.restored?.completedAt !== undefined,
+  ).length;
 }
 
 /** What the end of the story must be, each with whether it is. */
-export function checkStory(state: ReconcilerState): readonly { readonly claim: string; readonly holds: boolean }[] {
+export function checkStory(
+  state: ReconcilerState,
+): readonly { readonly claim: string; readonly holds: boolean }[] {
   const [first, good, bad] = state.outcomes.get(STORY_ROLLOUT) ?? [];
   const wanted = state.wanted?.desired;
-  const passed = (attempt: Attempt | undefined) => attempt?.stages.map((stage) => `${stage.name} ${stage.state}`).join(', ');
+  const passed = (attempt: Attempt | undefined) =>
+    attempt?.stages.map((stage) => `${stage.name} ${stage.state}`).join(', ');
   const all = 'canary passed, batch passed, fleet passed';
   return [
     { claim: `${FIRST} became known-good`, holds: first?.state === 'succeeded' },
-    { claim: `${GOOD} went canary → batch → fleet`, holds: good?.state === 'succeeded' && passed(good) === all },
-    { claim: `${BAD} was stopped at its canary`, holds: bad?.state === 'rolledBack' && passed(bad) === 'canary failed' },
+    {
+      claim: `${GOOD} went canary → batch → fleet`,
+      holds: good?.state === 'succeeded' && passed(good) === all,
+    },
+    {
+      claim: `${BAD} was stopped at its canary`,
+      holds: bad?.state === 'rolledBack' && passed(bad) === 'canary failed',
+    },
     {
       claim: 'main:fleet is the known-good snapshot again',
       holds: good !== undefined && wanted?.snapshot === good.snapshot && bad?.restored?.main === 'agrees',

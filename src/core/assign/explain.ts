@@ -2,7 +2,7 @@
 import type { DeviceOverride } from '../model/desired.ts';
 import type { Program, ProgramRollout } from '../model/program.ts';
 import type { RolloutReport } from '../plan/contract.ts';
-import type { RolloutStanding, Standing } from './standing.ts';
+import type { Progress, RolloutStanding, Standing } from './standing.ts';
 
 export interface Explanation {
   /** What the device is told, in a sentence. */
@@ -52,14 +52,14 @@ function reasonOf(
   switch (placement.kind) {
     case 'candidate': {
       const stage = placement.revision.stages[placement.stage]?.name;
-      return `stage ${stage} of attempt ${placement.revision.attempt} contains it: ${progressText(standing)}`;
+      return `stage ${stage} of attempt ${placement.revision.attempt} contains it: ${progressText(standing.progress)}`;
     }
     case 'keeps':
       return placement.because === 'superseded'
-        ? `it has attempt ${placement.revision.attempt}, which was given up; it keeps it until a stage takes it in`
-        : `it already has attempt ${placement.revision.attempt} and keeps it${because}`;
+        ? `it has attempt ${placement.revision.attempt}, which was given up; it keeps it until a stage takes it in${failureText(standing)}`
+        : `it already has attempt ${placement.revision.attempt} and keeps it${failureText(standing)}${because}`;
     case 'knownGood':
-      return `known-good of attempt ${placement.revision.attempt}; ${waitingText(standing, rollout)}${because}`;
+      return `known-good of attempt ${placement.revision.attempt}; ${waitingText(standing, rollout)}${failureText(standing)}${because}`;
     case 'nothing':
       return `${waitingText(standing, rollout)}${because}`;
     case 'notMatching':
@@ -87,8 +87,12 @@ function waitingText(standing: RolloutStanding, rollout: ProgramRollout | undefi
   }
 }
 
-function progressText(standing: RolloutStanding): string {
-  const progress = standing.stage?.progress;
+/** Outside a stage only a failure is news. */
+function failureText({ progress }: RolloutStanding): string {
+  return progress?.state === 'failed' ? `; ${progressText(progress)}` : '';
+}
+
+function progressText(progress: Progress | undefined): string {
   if (progress === undefined) return 'not heard of';
   switch (progress.state) {
     case 'pending':

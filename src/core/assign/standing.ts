@@ -33,6 +33,8 @@ export interface RolloutStanding {
   readonly shadowedBy?: RolloutName;
   /** Against the revision that this rollout assigns. */
   readonly health: 'healthy' | 'unhealthy' | 'unknown';
+  /** With that revision, where there is one. */
+  readonly progress?: Progress;
   /** Index of the candidate's first open stage that contains the device, and where the device stands in it. */
   readonly stage?: { readonly index: number; readonly progress: Progress };
   /** Matches now, but did not match the condition under which known-good succeeded. */
@@ -81,11 +83,13 @@ function standingIn(
     candidate === undefined || index === undefined || stage === undefined
       ? undefined
       : { index, progress: progressOf(subject.report, candidate.revision, stage.gates) };
+  const progress = progressIn(rollout, placement, inStage?.progress, subject.report);
   return {
     rollout: rollout.name,
     placement,
     ...(shadowedBy === undefined ? {} : { shadowedBy }),
-    health: healthOf(rollout, placement, inStage?.progress, subject.report),
+    health: healthOf(progress),
+    ...(progress === undefined ? {} : { progress }),
     ...(inStage === undefined ? {} : { stage: inStage }),
     newcomer: knownGood !== undefined && !compileCondition(knownGood.condition).matches(subject),
     onWithdrawn:
@@ -126,19 +130,21 @@ export function progressOf(
   return { state: holds ? 'succeeded' : 'verifying', gates: results, exposureHours };
 }
 
-function healthOf(
+/** How far the device has come with what this rollout assigns; a stage that offers it brings its own gates. */
+function progressIn(
   rollout: ProgramRollout,
   placement: Placement,
   inStage: Progress | undefined,
   report: ReportedState | undefined,
-): RolloutStanding['health'] {
-  if (!('revision' in placement)) return 'unknown';
-  const progress =
-    placement.kind === 'candidate' && inStage !== undefined
-      ? inStage
-      : progressOf(report, placement.revision.revision, rollout.gates);
-  if (progress.state === 'succeeded') return 'healthy';
-  return progress.state === 'failed' ? 'unhealthy' : 'unknown';
+): Progress | undefined {
+  if (!('revision' in placement)) return undefined;
+  if (placement.kind === 'candidate' && inStage !== undefined) return inStage;
+  return progressOf(report, placement.revision.revision, rollout.gates);
+}
+
+function healthOf(progress: Progress | undefined): RolloutStanding['health'] {
+  if (progress?.state === 'succeeded') return 'healthy';
+  return progress?.state === 'failed' ? 'unhealthy' : 'unknown';
 }
 
 function statusOf(

@@ -14,7 +14,8 @@ import assert from './assert.ts';
 
 /** docs/states.md explains each state and gives hawkBit's name for it. */
 export const ROLLOUT_TRANSITIONS: Readonly<Record<RolloutState, readonly RolloutState[]>> = {
-  ready: ['waitingForApproval', 'running', 'stopped', 'rolledBack', 'superseded'],
+  // Nothing was installed yet, so there is nothing to roll back.
+  ready: ['waitingForApproval', 'running', 'stopped', 'superseded'],
   waitingForApproval: ['running', 'paused', 'stopped', 'rolledBack', 'superseded'],
   running: ['waitingForApproval', 'paused', 'succeeded', 'stopped', 'rolledBack', 'superseded'],
   paused: ['running', 'stopped', 'rolledBack', 'superseded'],
@@ -58,5 +59,8 @@ export function enterStage(
     STAGE_TRANSITIONS[stage.state].includes(to),
     `rollout ${attempt.rollout}, stage ${stage.name}: ${stage.state} → ${to} is not a transition`,
   );
-  return { ...attempt, stages: attempt.stages.with(index, { ...stage, ...change, state: to }) };
+  // A stage that runs again is not closed any more.
+  const { closedAt: _closedAt, ...open } = stage;
+  const before = to === 'running' ? open : stage;
+  return { ...attempt, stages: attempt.stages.with(index, { ...before, ...change, state: to }) };
 }

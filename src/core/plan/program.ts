@@ -4,9 +4,10 @@ import { type Attempt, knownGoodOf, type Outcomes } from '../model/outcome.ts';
 import type { Program, ProgramCandidate, ProgramRevision, ProgramRollout } from '../model/program.ts';
 
 export function buildProgram(desired: DesiredState, outcomes: Outcomes): Program {
-  const rollouts = [...desired.rollouts.values()].flatMap((rollout) => {
+  // A rollout without an attempt gives nothing yet, but who shadows it must be known before its first stage opens.
+  const rollouts = [...desired.rollouts.values()].map((rollout) => {
     const attempts = outcomes.get(rollout.name) ?? [];
-    return attempts.length === 0 ? [] : [{ rollout, attempts, createdAt: attempts[0]?.createdAt ?? 0 }];
+    return { rollout, attempts, createdAt: attempts[0]?.createdAt ?? Number.POSITIVE_INFINITY };
   });
   // Larger priority first; equal: the more recently created, then the name in ascending order.
   rollouts.sort(

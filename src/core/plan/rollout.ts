@@ -6,7 +6,14 @@ import { emptyRolloutTally, emptyStageTally, type RolloutTally } from '../assign
 import type { Operation, Rollout, Stage } from '../model/desired.ts';
 import type { RolloutName } from '../model/ids.ts';
 import { sha256Hex } from '../model/manifest.ts';
-import { type Attempt, type Cause, isFinished, knownGoodOf, type StageOutcome } from '../model/outcome.ts';
+import {
+  type Attempt,
+  type Cause,
+  isFinished,
+  knownGoodOf,
+  type RolloutState,
+  type StageOutcome,
+} from '../model/outcome.ts';
 import { formatDuration, formatInstant, type Instant } from '../model/time.ts';
 import { resolveStage } from '../select/admission.ts';
 import { formatSize } from '../select/size.ts';
@@ -170,7 +177,7 @@ function stepOnKnownGood(context: Context, latest: Attempt, knownGood: Attempt):
 /** A commit wants known-good again: devices that got or kept the attempt's revision go back with it. */
 function takeBack(context: Context, attempt: Attempt, knownGood: Attempt): Step {
   const { commit, snapshot } = context.input.desired;
-  const back = enter(attempt, 'rolledBack', { cause: 'reverted', at: context.input.now });
+  const back = end(context, attempt, 'rolledBack', 'reverted');
   return decide(
     'rollBack',
     'closes',
@@ -280,7 +287,7 @@ function stepActive(context: Context, latest: Attempt): Step {
 
 /** A commit wants something else than this attempt installs. */
 function wantedOtherwise(context: Context, latest: Attempt): Step | undefined {
-  const { rollout, knownGood, input } = context;
+  const { rollout, knownGood } = context;
   const narrowed =
     latest.excluding !== undefined && canonical(rollout.condition) === canonical(latest.excluding);
   if (rollout.revision === latest.revision && !narrowed) return undefined;
@@ -289,19 +296,18 @@ function wantedOtherwise(context: Context, latest: Attempt): Step | undefined {
   return decide(
     'supersede',
     'closes',
-    enter(latest, 'superseded', { cause: 'replaced', at: input.now }),
+    end(context, latest, 'superseded', 'replaced'),
     `attempt ${latest.attempt} is superseded`,
   );
 }
 
 /** `spec.suspend`, and the entries of `ops/` for this attempt, oldest first. */
 function obeyOperators(context: Context, latest: Attempt): Step | undefined {
-  const { rollout, input } = context;
-  const at = input.now;
+  const { rollout } = context;
   const cancel = operations(context, latest, ['cancel']);
   const [first] = cancel;
   if (first !== undefined) {
-    const stopped = applied(cancel, enter(latest, 'stopped', { cause: 'operator', at }));
+    const stopped = applied(cancel, end(context, latest, 'stopped', 'operator'));
     return decide(
       'stop',
       'closes',
@@ -363,11 +369,9 @@ function rollBack(
   latest: Attempt,
   at: { index: number; breach: Extract<Judgement, { kind: 'breach' }> },
 ): Step {
-  const { knownGood, input } = context;
-  const back = enter(failStage(context, latest, at.index, at.breach.because), 'rolledBack', {
-    cause: 'errorThreshold',
-    at: input.now,
-  });
+  const { knownGood } = context;
+  const failed = failStage(context, latest, at.index, at.breach.because);
+  const back = end(context, failed, 'rolledBack', 'errorThreshold');
   const restored =
     knownGood === undefined
       ? ({ main: 'none' } as const)
@@ -412,6 +416,21 @@ function pause(
           : { verdict: why.verdict }),
     },
   };
+}
+
+/** Ends the attempt, perhaps before its last stage: what that one has seen until now goes into the outcome. */
+function end(context: Context, attempt: Attempt, to: RolloutState, cause: Cause): Attempt {
+  const at = context.input.now;
+  // The counts at hand are those of the attempt under way, never of one that ended before.
+  if (isFinished(attempt)) return enter(attempt, to, { cause, at });
+  const because = `the attempt ended ${to} while the stage was running`;
+  const stages = attempt.stages.map((stage, index): StageOutcome => {
+    if (stage.state !== 'running') return stage;
+    const tally = context.tally.stages[index] ?? emptyStageTally();
+    const verdict = verdictOf(stage, tally, { at, verdict: 'undecided', because, silent: [] });
+    return { ...stage, verdict, closedAt: at };
+  });
+  return enter({ ...attempt, stages }, to, { cause, at });
 }
 
 function failStage(context: Context, latest: Attempt, index: number, because: string): Attempt {

@@ -1,0 +1,25 @@
+/**
+ * `npm run bench [NAME …]`: measures, prints, asserts nothing. Every figure is a ratio within one run on one machine;
+ * absolute numbers say little on a machine that others share.
+ */
+import { availableParallelism, cpus, totalmem } from 'node:os';
+import { warmPolls } from './warm-polls.ts';
+
+const BENCHES: Readonly<Record<string, () => Promise<readonly string[]>>> = { 'warm-polls': warmPolls };
+
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => !(name in BENCHES));
+if (unknown.length > 0) {
+  console.error(`no benchmark ${unknown.join(', ')}; there are: ${Object.keys(BENCHES).join(', ')}`);
+  process.exit(2);
+}
+const gibibytes = Math.round(totalmem() / 2 ** 30);
+console.log(
+  `${cpus()[0]?.model.trim()}, ${availableParallelism()} cores, ${gibibytes} GiB, Node ${process.version}`,
+);
+for (const [name, bench] of Object.entries(BENCHES)) {
+  if (wanted.length > 0 && !wanted.includes(name)) continue;
+  console.log(`\n${name}`);
+  for (const line of await bench()) console.log(`  ${line}`);
+}
+process.exit();
