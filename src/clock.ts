@@ -13,24 +13,41 @@ export const systemClock: Clock = {
   sleep: (duration, signal) => sleepReal(duration, signal),
 };
 
-/**
- * A clock that runs `rate` times as fast as the system's, from `startAt` on: the demo plays hours in seconds with it.
- * `rate` may be changed while it runs; the time never jumps.
- */
-export function scaledClock(startAt: Instant, rate: number): Clock & { setRate(rate: number): void } {
-  let anchorReal = performance.now();
-  let anchor = startAt;
-  let speed = rate;
-  const now = () => Math.floor(anchor + (performance.now() - anchorReal) * speed);
+/** How scaled time runs: at the real instant `startedAt` it was `startAt`, and it runs `rate` times as fast. */
+export interface TimeScale {
+  readonly startAt: Instant;
+  readonly startedAt: Instant;
+  readonly rate: number;
+}
+
+export interface ScaledClock extends Clock {
+  /** As it runs now: a clock made from it in another thread shows the same time. */
+  scale(): TimeScale;
+  rescale(scale: TimeScale): void;
+  /** From now on it runs at this rate; the time does not jump. */
+  setRate(rate: number): void;
+}
+
+/** A clock that runs faster than the system's: the demo plays hours in seconds with it. */
+export function scaledClock(scale: Omit<TimeScale, 'startedAt'> & Partial<TimeScale>): ScaledClock {
+  let current: TimeScale = { startedAt: realNow(), ...scale };
+  const now = () => Math.floor(current.startAt + (realNow() - current.startedAt) * current.rate);
   return {
     now,
-    sleep: (duration, signal) => sleepReal(duration / speed, signal),
-    setRate(next) {
-      anchor = now();
-      anchorReal = performance.now();
-      speed = next;
+    sleep: (duration, signal) => sleepReal(duration / current.rate, signal),
+    scale: () => current,
+    rescale(next) {
+      current = next;
+    },
+    setRate(rate) {
+      current = { startAt: now(), startedAt: realNow(), rate };
     },
   };
+}
+
+/** Real time in fractions of a millisecond, the same in every thread of the process. */
+function realNow(): number {
+  return performance.timeOrigin + performance.now();
 }
 
 async function sleepReal(durationMs: number, signal?: AbortSignal): Promise<void> {

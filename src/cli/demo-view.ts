@@ -15,6 +15,8 @@ export interface DemoView {
   event(event: ReconcileEvent, state: ReconcilerState): void;
   /** A person's commit on main. */
   committed(message: string, oid: string): void;
+  /** A device that the server refuses, or that refuses what it was served: the story has none. */
+  refused(message: string): void;
   progress(state: ReconcilerState, now: Instant): void;
   ending(at: {
     claims: readonly { claim: string; holds: boolean }[];
@@ -66,6 +68,10 @@ export function createDemoView(out: Output): DemoView {
 
     committed(message, oid) {
       print(['', out.paint('bold', `main ${oid.slice(0, 8)}  ${message.split('\n')[0]}`)]);
+    },
+
+    refused(message) {
+      print([out.paint('red', `refused: ${message}`)]);
     },
 
     progress(state, now) {

@@ -3,13 +3,14 @@
  * real HTTP on loopback and virtual devices that verify what they fetch; nothing else is needed.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { createDeviceClient } from '../agent/device-client.ts';
-import { type Clock, scaledClock, systemClock } from '../clock.ts';
+import { Worker } from 'node:worker_threads';
+import { type Clock, type ScaledClock, scaledClock, systemClock } from '../clock.ts';
 import { DAY, HOUR, SECOND } from '../core/model/time.ts';
 import type { Git } from '../fleet-repo/git.ts';
 import { createBareRepository, openRepository } from '../fleet-repo/isomorphic.ts';
@@ -17,11 +18,12 @@ import { readFolder } from '../fleet-repo/snapshot.ts';
 import { withChanges } from '../fleet-repo/tree.ts';
 import { listen } from '../http/listen.ts';
 import { createService, type Service } from '../service.ts';
-import { chaptersDone, checkStory, STORY, STORY_WORLD, storyDevices } from '../simulate/story.ts';
-import { createVirtualDevice, type SimulatedIdentity } from '../simulate/virtual-device.ts';
+import type { FleetWorkerData, FleetWorkerMessage } from '../simulate/fleet-worker.ts';
+import { chaptersDone, checkStory, STORY, storyDevices } from '../simulate/story.ts';
+import type { SimulatedIdentity } from '../simulate/virtual-device.ts';
 import { openSqliteStore } from '../store/sqlite.ts';
 import { mintEnrolmentToken } from '../trust/enrolment.ts';
-import { generateDeviceKey, type Keys, openKeys } from '../trust/keys.ts';
+import { type Keys, openKeys } from '../trust/keys.ts';
 import { createDemoView, type DemoView } from './demo-view.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
@@ -44,7 +46,7 @@ export async function run(options: DemoOptions, io: Io): Promise<ExitCode> {
   const interrupted = io.interrupted();
   const folder = await dataFolder(options.data);
   const view = createDemoView(io.out);
-  const clock = scaledClock(systemClock.now() - STORY_LENGTH_MS, RATE);
+  const clock = scaledClock({ startAt: systemClock.now() - STORY_LENGTH_MS, rate: RATE });
   const path = join(folder, 'fleet.git');
   await createBareRepository(path, { defaultBranch: BRANCH });
   const git = await openRepository(path, { identity: 'Ada Example <ada@example.org>' });
@@ -70,7 +72,8 @@ export async function run(options: DemoOptions, io: Io): Promise<ExitCode> {
 
   await importExample(git, clock);
   const reconciling = service.reconciler.run(signal);
-  const fleet = await startFleet({ service, keys, clock, url: server.url, identities, signal });
+  while (service.reconciler.state().published === undefined && !signal.aborted) await wait(5);
+  const fleet = await startFleet({ service, keys, clock, url: server.url, identities, view });
   const held = await playStory({ git, service, clock, signal, view });
   const claims = checkStory(service.reconciler.state());
   if (!interrupted.aborted)
@@ -80,12 +83,14 @@ export async function run(options: DemoOptions, io: Io): Promise<ExitCode> {
     // Once the devices' time has caught up with ours, a second is a second: what serves on is an ordinary Tidegate.
     while (clock.now() < systemClock.now() && !interrupted.aborted) await wait(50);
     clock.setRate(1);
+    fleet.rescale();
     if (!interrupted.aborted)
       await new Promise<void>((end) => interrupted.addEventListener('abort', () => end(), { once: true }));
   }
 
   stop.abort();
-  await Promise.all([reconciling, ...fleet]);
+  await fleet.stop();
+  await reconciling;
   await service.close();
   await server.close();
   await store.close();
@@ -143,45 +148,42 @@ async function commit(
   return oid;
 }
 
-/** Enrols the devices and lets each live its own life until `signal` aborts. */
+interface Fleet {
+  rescale(): void;
+  stop(): Promise<void>;
+}
+
+/** Starts the devices, each with an enrolment token of its own, in a thread of their own. */
 async function startFleet(given: {
   service: Service;
   keys: Keys;
-  clock: Clock;
+  clock: ScaledClock;
   url: string;
   identities: readonly SimulatedIdentity[];
-  signal: AbortSignal;
-}): Promise<readonly Promise<void>[]> {
-  const { service, keys, clock, url, identities, signal } = given;
-  while (service.reconciler.state().published === undefined && !signal.aborted) await wait(5);
+  view: DemoView;
+}): Promise<Fleet> {
+  const { service, keys, clock, url, identities, view } = given;
   const fleet = service.reconciler.state().published?.program.fleet ?? '';
-  return identities.map(async (identity, index) => {
-    const enrolmentToken = await mintEnrolmentToken(keys, {
-      fleet,
-      id: identity.id,
-      tags: identity.tags,
-      now: clock.now(),
-      expiresAt: clock.now() + DAY,
-    });
-    const key = generateDeviceKey();
-    const client = createDeviceClient({
-      server: url,
-      fleet,
-      key,
-      id: identity.id,
-      enrolmentToken,
-      fetch,
-      clock,
-    });
-    const device = createVirtualDevice({ identity, client, world: STORY_WORLD, clock });
-    const pollMs = service.reconciler.state().published?.program.pollIntervalMs ?? HOUR;
-    // Spread over the interval, as a fleet is that was switched on at different times.
-    await clock.sleep((pollMs * index) / identities.length, signal);
-    while (!signal.aborted) {
-      const result = await device.step();
-      await clock.sleep(result.kind === 'ok' ? result.pollAfterMs : pollMs / 4, signal);
-    }
-  });
+  const pollMs = service.reconciler.state().published?.program.pollIntervalMs ?? HOUR;
+  const devices = await Promise.all(
+    identities.map(async (identity) => {
+      const { id, tags } = identity;
+      const times = { now: clock.now(), expiresAt: clock.now() + DAY };
+      return { identity, enrolmentToken: await mintEnrolmentToken(keys, { fleet, id, tags, ...times }) };
+    }),
+  );
+  const workerData: FleetWorkerData = { server: url, fleet, pollMs, scale: clock.scale(), devices };
+  const worker = new Worker(new URL('../simulate/fleet-worker.ts', import.meta.url), { workerData });
+  worker.on('message', (refusal: string) => view.refused(refusal));
+  const tell = (message: FleetWorkerMessage) => worker.postMessage(message);
+  const exited = once(worker, 'exit');
+  return {
+    rescale: () => tell({ kind: 'rescale', scale: clock.scale() }),
+    async stop() {
+      tell({ kind: 'stop' });
+      await exited;
+    },
+  };
 }
 
 /** Commits each chapter when the one before has come to its end. False where one did not in time. */

@@ -8,6 +8,7 @@ import type { DesiredState } from '../core/model/desired.ts';
 import type { CommitId, RolloutName, SnapshotId } from '../core/model/ids.ts';
 import type { Instant } from '../core/model/time.ts';
 import type { Restore, RestoreResult } from '../core/plan/contract.ts';
+import { compileCondition } from '../core/target/condition.ts';
 import { setDistributionSet } from '../documents/edit.ts';
 import { type DocumentCache, loadDesired } from '../documents/load.ts';
 import type { Commit, Git, Oid } from './git.ts';
@@ -28,16 +29,14 @@ interface Restoration {
 }
 
 /**
- * Computes the restoring commit on the present tip of `branch` and moves the branch to it. `lost`: the branch moved
- * meanwhile; the next pass sees the new tip and decides again.
+ * Computes the restoring commit on `tip`, the commit of `branch` that was planned from, and moves the branch to it.
+ * `lost`: the branch moved meanwhile, perhaps to something else than what failed; the next pass decides again.
  */
 export async function restoreMain(
   git: Git,
-  given: { restore: Restore; branch: string; at: Instant; cache: DocumentCache },
+  given: { restore: Restore; branch: string; tip: Oid; at: Instant; cache: DocumentCache },
 ): Promise<RestoreResult | { readonly kind: 'lost' }> {
-  const { restore, branch, at, cache } = given;
-  const tip = await git.branch(branch);
-  if (tip === undefined) return { kind: 'diverged', reason: `the branch ${branch} is gone; create it again` };
+  const { restore, branch, tip, at, cache } = given;
   const head = await git.commit(tip);
   const context = { git, head, restore, cache };
   const restoration = (await restorePaths(context)) ?? (await restoreDistributionSet(context));
@@ -46,7 +45,8 @@ export async function restoreMain(
       kind: 'diverged',
       reason:
         `no commit could be computed that brings ${restore.knownGood.manifest.distributionSet} back without changing ` +
-        `more; set spec.distributionSet of ${restore.rollout} by hand`,
+        `more; set spec.${restore.attempt.excluding === undefined ? 'distributionSet' : 'targetCondition'} of ` +
+        `${restore.rollout} back by hand`,
     };
   }
   const snapshot = ((await entryAt(git, restoration.tree, 'fleet'))?.oid ?? '') as SnapshotId;
@@ -159,10 +159,18 @@ async function restoresOnlyThis(context: Context, given: { tree: Oid; now: Loade
   const { git, head, restore } = context;
   const after = await load(context, given.tree);
   if (after === undefined) return false;
-  if (after.desired.rollouts.get(restore.rollout)?.revision !== restore.knownGood.revision) return false;
+  const { attempt, knownGood } = restore;
+  const wanted = after.desired.rollouts.get(restore.rollout);
+  if (wanted?.revision !== knownGood.revision) return false;
+  // What failed may have been not the revision but the devices that were to have it, too.
+  if (attempt.excluding !== undefined && !isSameCondition(wanted.condition, knownGood.condition)) return false;
   const changed = await changedPaths(git, head.tree, given.tree, 'fleet');
   if (changed.some(({ path }) => FOREIGN.test(path))) return false;
   return others(after.desired, restore.rollout) === others(given.now.desired, restore.rollout);
+}
+
+function isSameCondition(a: string, b: string): boolean {
+  return compileCondition(a).canonical === compileCondition(b).canonical;
 }
 
 /** Every rollout but one, as text: one loader wrote both sides, so equal rollouts have equal text. */

@@ -46,7 +46,8 @@ export async function readWanted(
       `branch ${branch} has no commit`,
       `push a commit with a folder fleet/ to ${branch}`,
     );
-    return { desired: before?.desired, operations: NO_OPERATIONS, head, problems: [problem] };
+    const desired = before?.desired ?? (await lastValid(git, undefined, { cache, outcomes, applied: given.applied }));
+    return { desired, operations: NO_OPERATIONS, head, problems: [problem] };
   }
   const commit = await git.commit(head);
   const loaded = await readDesired(git, commit, { cache, outcomes });
@@ -90,13 +91,14 @@ async function readDesired(
     : { desired: undefined, problems: [...problems, ...changed] };
 }
 
-/** After a restart at a broken tip: the snapshot that was in force, else the newest valid one before it. */
+/** After a restart at a broken tip, or without one: the snapshot that was in force, else the newest valid one before it. */
 async function lastValid(
   git: Git,
-  head: Commit,
+  head: Commit | undefined,
   given: { cache: DocumentCache; outcomes: Outcomes; applied: CommitId | undefined },
 ): Promise<DesiredState | undefined> {
-  const older = async () => (await firstParentLog(git, head.oid, () => false, LOOK_BACK_MAX)).slice(1);
+  const older = async () =>
+    head === undefined ? [] : (await firstParentLog(git, head.oid, () => false, LOOK_BACK_MAX)).slice(1);
   for (const commit of given.applied === undefined ? await older() : [await git.commit(given.applied)]) {
     const { desired } = await readDesired(git, commit, given);
     if (desired !== undefined) return desired;

@@ -40,8 +40,14 @@ export function createObserver(store: Store, intake: Pick<Intake, 'exclusive'>):
   /** A count under way has seen every device up to `after`. */
   let counting: (typeof counted & { after: DeviceId | undefined }) | undefined;
 
-  /** Shows every device to `see`, page by page; returns when all have been seen. */
-  async function forEachDevice(see: (device: DeviceRecord) => void): Promise<void> {
+  /**
+   * Shows every device to `see`, page by page. `done` is called while nothing has been committed since the last page:
+   * a device that comes a moment later is no longer ahead of the count.
+   */
+  async function forEachDevice(
+    see: (device: DeviceRecord) => void,
+    done: () => void = () => undefined,
+  ): Promise<void> {
     let after: DeviceId | undefined;
     let more = true;
     while (more) {
@@ -50,6 +56,7 @@ export function createObserver(store: Store, intake: Pick<Intake, 'exclusive'>):
         for (const device of page) see(device);
         after = page.at(-1)?.id;
         more = page.length === PAGE;
+        if (!more) done();
       });
       await setImmediate();
     }
@@ -58,12 +65,16 @@ export function createObserver(store: Store, intake: Pick<Intake, 'exclusive'>):
   async function recount(program: Program, asOf: Instant): Promise<Tally> {
     const current = { program, asOf, tally: emptyTally(), after: undefined as DeviceId | undefined };
     counting = current;
-    await forEachDevice((device) => {
-      count(current.tally, standingOf(program, device, asOf), 1);
-      current.after = device.id;
-    });
-    counting = undefined;
-    counted = current;
+    await forEachDevice(
+      (device) => {
+        count(current.tally, standingOf(program, device, asOf), 1);
+        current.after = device.id;
+      },
+      () => {
+        counting = undefined;
+        counted = current;
+      },
+    );
     return current.tally;
   }
 

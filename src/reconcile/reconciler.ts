@@ -120,7 +120,8 @@ export function createReconciler(
   async function pass(): Promise<{ again: boolean; wakeAt?: Instant }> {
     const now = clock.now();
     notes ??= await readNotes(store);
-    const published = state.published ?? (await store.program());
+    // After a restart devices are served again before git is asked, which may be away.
+    if (state.published === undefined) state = { ...state, published: await store.program() };
 
     const record = await readRecord(notes);
     const wanted = await readWanted(git, {
@@ -131,7 +132,7 @@ export function createReconciler(
       ...(notes.applied === undefined ? {} : { applied: notes.applied }),
     });
     announce(wanted, now);
-    state = { ...state, wanted, outcomes: record.outcomes, tip: record.tip, published };
+    state = { ...state, wanted, outcomes: record.outcomes, tip: record.tip };
     if (wanted.desired === undefined) {
       passed(now, { report: [], tally: state.tally });
       return { again: false };
@@ -171,7 +172,9 @@ export function createReconciler(
         await publish(wanted.desired, after, now);
       }
     }
-    const restored = held === undefined ? await restore(made.plan, notes) : false;
+    // On a broken tip nothing can be restored: what people mend first is looked at first.
+    const isWhole = wanted.desired.commit === wanted.head;
+    const restored = held === undefined && isWhole ? await restore(made.plan, wanted.desired, notes) : false;
     passed(now, { report: made.plan.report, tally: made.tally, held });
     const times = made.plan.report.flatMap(({ until }) =>
       until === undefined || until <= now ? [] : [until],
@@ -235,11 +238,11 @@ export function createReconciler(
   }
 
   /** Restoring commits that main still lacks. True where main moved, so that the next pass sees it. */
-  async function restore(made: Plan, known: Notes): Promise<boolean> {
+  async function restore(made: Plan, { commit: tip }: DesiredState, known: Notes): Promise<boolean> {
     const restorations = new Map(known.restorations);
     for (const each of made.restores) {
       const at = clock.now();
-      const result = await restoreMain(git, { restore: each, branch, at, cache: ports.cache });
+      const result = await restoreMain(git, { restore: each, branch, tip, at, cache: ports.cache });
       if (result.kind === 'lost') continue;
       restorations.set(attemptKey(each.attempt), result);
       if (result.kind === 'pushed') {

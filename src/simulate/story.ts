@@ -12,7 +12,7 @@ import type { SimulatedIdentity, World } from './virtual-device.ts';
 
 export const STORY_ROLLOUT = 'thermostat-firmware' as RolloutName;
 const ROLLOUT_FILE = 'fleet/rollouts/thermostat-firmware.yaml';
-const SITES = 30;
+const SITES = 24;
 const THERMOSTATS_PER_SITE = 8;
 
 /** One commit on main. */

@@ -2,7 +2,7 @@
  * A device made of memory: it speaks the real protocol through the device client, verifies what it is served, and
  * plays an install and the signals after it. What a release does to it is the world's to say.
  */
-import type { DeviceClient, PollResult } from '../agent/device-client.ts';
+import type { DeviceClient, PollResult, ReportResult } from '../agent/device-client.ts';
 import type { Clock } from '../clock.ts';
 import type { Report, ReportedAttempt, SignalValue } from '../core/model/device.ts';
 import type { DeviceId, Revision } from '../core/model/ids.ts';
@@ -42,10 +42,9 @@ export interface VirtualDevice extends SimulatedIdentity {
   runs(): Manifest | undefined;
 }
 
-/** `refused`: the server or the device itself found something wrong; `message` says what. */
 export type StepResult =
   | { readonly kind: 'ok'; readonly pollAfterMs: DurationMs }
-  | { readonly kind: 'unreachable' | 'refused'; readonly message: string };
+  | Extract<PollResult | ReportResult, { kind: 'refused' | 'unreachable' }>;
 
 /** What a device remembers over a reboot. */
 interface Slot {
@@ -124,15 +123,12 @@ export function createVirtualDevice(options: {
     ...identity,
     async step() {
       const polled = await client.poll();
-      if (polled.kind === 'refused' || polled.kind === 'unreachable') {
-        return { kind: polled.kind, message: polled.message };
-      }
+      if (polled.kind === 'refused' || polled.kind === 'unreachable') return polled;
       const now = clock.now();
       take(polled, now);
       finish(now);
       const sent = await client.report(report(now, polled.assignment.generation));
-      if (sent.kind === 'refused' || sent.kind === 'unreachable')
-        return { kind: sent.kind, message: sent.message };
+      if (sent.kind !== 'accepted') return sent;
       return { kind: 'ok', pollAfterMs: polled.assignment.pollAfterSeconds * 1000 };
     },
     running: () => running?.revision,
