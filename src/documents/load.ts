@@ -96,7 +96,9 @@ export function loadOperations(
 ): { readonly operations: Desired.Operations; readonly problems: readonly Problem[] } {
   const problems: Problem[] = [];
   const claims = readAll(files, 'ops/', problems, cache);
-  const index = indexDocuments(claims, reportInto(problems));
+  const report = reportInto(problems);
+  const index = indexDocuments(claims, report);
+  for (const document of index.all('Operation')) checkOperations(document, report);
   const broken = new Set(problems.map(({ file }) => file));
   const documents = index.all('Operation').filter(({ file }) => !broken.has(file));
   const learnings = documents.flatMap(({ name, data }) =>
@@ -179,6 +181,15 @@ function checkShared(index: Index, fleet: SourceDocument<'Fleet'> | undefined, r
   }
   for (const document of index.all('StagePlan')) {
     checkStageNames(document.data.spec.stages, { document, path: ['spec', 'stages'] }, report);
+  }
+}
+
+/** An approval or a promotion of no stage in particular would wait for ever and say nothing. */
+function checkOperations(document: SourceDocument<'Operation'>, report: Report): void {
+  for (const [index, { action, stage }] of (document.data.spec.operations ?? []).entries()) {
+    if ((action !== 'approve' && action !== 'promote') || stage !== undefined) continue;
+    const message = `${action} is about one stage, found none; add stage: <the stage's name>`;
+    report({ document, path: ['spec', 'operations', index, 'action'] }, 'operation-stage', message);
   }
 }
 

@@ -292,7 +292,7 @@ export interface Rollout {
      */
     priority: number;
     /**
-     * When the first stage may open: once merged (onMerge, true), when someone resumes it (manual, false), or at an instant.
+     * When the first stage may open: once merged (onMerge, true), not before a later commit says so (manual, false), or at an instant.
      */
     start?: string | boolean;
     /**

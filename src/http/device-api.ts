@@ -1,5 +1,5 @@
 /**
- * The paths that devices use: enrol, poll, report (§7 of the design). A poll is a look-up and a pure function; only
+ * The paths that devices use: enrol, poll, report. A poll is a look-up and a pure function; only
  * an assignment that the device does not have yet costs a signature. Which revision a device gets is `assign`'s to
  * say, and what a report means is said in the model.
  */

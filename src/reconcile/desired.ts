@@ -46,7 +46,8 @@ export async function readWanted(
       `branch ${branch} has no commit`,
       `push a commit with a folder fleet/ to ${branch}`,
     );
-    const desired = before?.desired ?? (await lastValid(git, undefined, { cache, outcomes, applied: given.applied }));
+    const desired =
+      before?.desired ?? (await lastValid(git, undefined, { cache, outcomes, applied: given.applied }));
     return { desired, operations: NO_OPERATIONS, head, problems: [problem] };
   }
   const commit = await git.commit(head);

@@ -123,14 +123,7 @@ export function createReconciler(
     // After a restart devices are served again before git is asked, which may be away.
     if (state.published === undefined) state = { ...state, published: await store.program() };
 
-    const record = await readRecord(notes);
-    const wanted = await readWanted(git, {
-      branch,
-      cache: ports.cache,
-      outcomes: record.outcomes,
-      before: state.wanted,
-      ...(notes.applied === undefined ? {} : { applied: notes.applied }),
-    });
+    const { record, wanted } = await readRepository(notes);
     announce(wanted, now);
     state = { ...state, wanted, outcomes: record.outcomes, tip: record.tip };
     if (wanted.desired === undefined) {
@@ -157,7 +150,9 @@ export function createReconciler(
     let recorded = 0;
     if (decisions.length > 0 && held === undefined) {
       const epoch = state.published?.version ?? 0;
-      const result = await recordDecisions(git, { tip: record.tip, decisions, at: now, epoch });
+      const result = await recordDecisions(git, { tip: record.tip, decisions, at: now, epoch }).catch(
+        refusal,
+      );
       if (result.kind === 'lost') return { again: true };
       if (result.kind === 'refused')
         held = `the branch ${OUTCOMES_BRANCH} cannot be written: ${result.reason}`;
@@ -212,10 +207,30 @@ export function createReconciler(
     }
   }
 
+  /**
+   * What the repository wants and remembers. While it cannot be read, what was read last stands and nothing opens:
+   * open stages go on, and a breach still stops them.
+   */
+  async function readRepository(known: Notes): Promise<{ record: Recorded; wanted: Wanted }> {
+    try {
+      const record = await readRecord(known);
+      const wanted = await readWanted(git, {
+        branch,
+        cache: ports.cache,
+        outcomes: record.outcomes,
+        before: state.wanted,
+        ...(known.applied === undefined ? {} : { applied: known.applied }),
+      });
+      return { record, wanted };
+    } catch (error) {
+      if (state.wanted?.desired === undefined) throw error;
+      const held = `the repository cannot be read: ${error instanceof Error ? error.message : String(error)}`;
+      return { record: { tip: state.tip, outcomes: state.outcomes, held }, wanted: state.wanted };
+    }
+  }
+
   /** The outcomes to plan from. A branch that lost commits we know of opens nothing until a person has looked. */
-  async function readRecord(
-    known: Notes,
-  ): Promise<{ tip: Oid | undefined; outcomes: Outcomes; held?: string }> {
+  async function readRecord(known: Notes): Promise<Recorded> {
     const tip = await git.branch(OUTCOMES_BRANCH);
     const lost = known.tip !== undefined && tip !== known.tip && !(await contains(git, tip, known.tip));
     if (!lost) return { tip, outcomes: await readOutcomes(git, tip, outcomeCache) };
@@ -306,6 +321,18 @@ export function createReconciler(
       await watcher.close();
     },
   };
+}
+
+/** A write that failed holds what opens like one that was refused; the next pass tries again. */
+function refusal(error: unknown): { kind: 'refused'; reason: string } {
+  return { kind: 'refused', reason: error instanceof Error ? error.message : String(error) };
+}
+
+/** What `outcomes` says, and why nothing may be added to it now. */
+interface Recorded {
+  readonly tip: Oid | undefined;
+  readonly outcomes: Outcomes;
+  readonly held?: string;
 }
 
 /** Whether the closing still has to be recorded: nothing newer is known of its attempt. */

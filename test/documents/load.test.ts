@@ -710,6 +710,13 @@ spec: {site: berlin-7, overrides: {pollInterval: 1h}}
   test('overrides of a site are an error', () => {
     check({ 'fleet/sites/berlin.yaml': SITE }, 'error', 'fleet/sites/berlin.yaml:4:24');
   });
+  test('a policy that would refuse commits is a warning, the default one is not', () => {
+    const policy = (word: string) => ({
+      'fleet/fleet.yaml': replaced(FLEET, 'spec: {}', `spec: {policy: ${word}}`),
+    });
+    check(policy('enforce'), 'warning', 'fleet/fleet.yaml:4:8');
+    expect(load(policy('warn')).problems).toEqual([]);
+  });
   test('retries, flags and notifications are warnings', () => {
     check(rollout('retries: {max: 3, backoff: 1h}'), 'warning', 'fleet/rollouts/kiosk.yaml:9:3');
     check({ 'fleet/flags/curve.yaml': FLAG }, 'warning', 'fleet/flags/curve.yaml:4:1');

@@ -96,4 +96,19 @@ describe('operations', () => {
     ]);
     expect(problemsOf(loadOperations([source('fleet/rollouts/kiosk.yaml', ': [')]))).toEqual([]);
   });
+
+  test('an approval or a promotion of no stage in particular is a problem, not a wait without end', () => {
+    for (const action of ['approve', 'promote']) {
+      const text = replaced(
+        OPS,
+        '{action: resume, attempt: 1, by: ada}',
+        `{action: ${action}, attempt: 1, by: ada}`,
+      );
+      const { operations, problems } = loadOperations([source('ops/kiosk.yaml', text)]);
+      expect(problems.map(({ line, column, rule }) => [line, column, rule])).toEqual([
+        [7, 14, 'operation-stage'],
+      ]);
+      expect(operations.entries).toEqual([]);
+    }
+  });
 });

@@ -59,7 +59,7 @@ export type Start =
   | { readonly kind: 'manual' }
   | { readonly kind: 'at'; readonly at: Instant };
 
-/** What a breach of the error threshold does. `ladder` lets the extent of the breach choose (§4 of the design). */
+/** What a breach of the error threshold does. `ladder` lets the extent of the breach choose (docs/writing-rollouts.md). */
 export type OnFailure = 'pause' | 'rollback' | 'ladder';
 
 /** A CEL expression over the signals of one device's latest report. */

@@ -80,11 +80,11 @@ export function judgeProgress(
     return { kind: 'waits', because: 'the ramp is still taking devices in', until: rampEndsAt };
   const met = `${counts.succeeded} of ${stage.devices} devices succeeded, ${needed} were needed`;
   if (progress.promoted) return { kind: 'passes', because: `${met}; promoted` };
-  if (tally.exposureHours < stage.minExposureHours) {
-    return {
-      kind: 'waits',
-      because: `${met}; ${round(tally.exposureHours)} of ${round(stage.minExposureHours)} device-hours were seen`,
-    };
+  // A stage that took nobody in has nothing to see.
+  if (stage.devices > 0 && tally.exposureHours < stage.minExposureHours) {
+    const because = `${met}; ${round(tally.exposureHours)} of ${round(stage.minExposureHours)} device-hours were seen`;
+    if (now < stuckAt) return { kind: 'waits', because, until: stuckAt };
+    return { kind: 'stuck', because: `undecided after ${formatDuration(stage.stuckAfterMs)}: ${because}` };
   }
   const soakEndsAt = (progress.succeededAt ?? now) + stage.soakMs;
   if (now < soakEndsAt) {

@@ -121,30 +121,42 @@ function stepIdle(context: Context, latest: Attempt | undefined): Step {
   const { rollout, knownGood, attempts } = context;
   if (latest === undefined) return create(context, {});
 
-  const [retry] = operations(context, latest, ['retry']);
-  if (retry !== undefined) return create(context, { retry, latest });
-
   if (knownGood !== undefined && rollout.revision === knownGood.revision) {
     return stepOnKnownGood(context, latest, knownGood);
   }
   const failed = attempts.findLast((attempt) => attempt.revision === rollout.revision);
   if (failed === undefined || !wasGivenUp(failed)) return create(context, { latest });
-  if (failed === latest && latest.state === 'rolledBack') return stepRestore(context, latest);
+  const retry = retryOf(context, failed);
+  if (retry !== undefined) return create(context, { retry, latest });
+  if (failed === latest && isRestoring(latest)) return stepRestore(context, latest);
   return {
     kind: 'wait',
     reason:
-      failed.state === 'stopped'
+      failed.cause === 'operator'
         ? `attempt ${failed.attempt} of this revision was cancelled; change what is installed, or ask for a retry`
         : `revision is quarantined: attempt ${failed.attempt} failed; change what is installed, or ask for a retry`,
   };
 }
 
-/** A failed or cancelled revision does not start again by itself. One that a commit took away may come back. */
+/**
+ * A failed or cancelled revision does not start again by itself, whoever ended the attempt. One that a commit took
+ * away before it failed may come back.
+ */
 function wasGivenUp(attempt: Attempt): boolean {
-  return (
-    (attempt.state === 'rolledBack' && attempt.cause !== 'reverted') ||
-    (attempt.state === 'stopped' && attempt.cause === 'operator')
-  );
+  if (!isFinished(attempt) || attempt.state === 'succeeded') return false;
+  return attempt.cause === 'operator' || attempt.stages.some(({ state }) => state === 'failed');
+}
+
+/** The entry that asks for what was given up again, by the number of that attempt or of the latest one. */
+function retryOf(context: Context, failed: Attempt): Operation | undefined {
+  const latest = context.attempts.at(-1) ?? failed;
+  return [failed, latest].flatMap((attempt) => operations(context, attempt, ['retry']))[0];
+}
+
+/** Rolled back, and not yet through: devices are on their way, or main does not agree. */
+function isRestoring({ restored }: Attempt): boolean {
+  if (restored === undefined) return false;
+  return restored.completedAt === undefined || restored.main === 'pending' || restored.main === 'diverged';
 }
 
 /** Main wants what is known to be good. Only a wider condition makes work. */
@@ -154,13 +166,18 @@ function stepOnKnownGood(context: Context, latest: Attempt, knownGood: Attempt):
   const abandoned = since.findLast((attempt) => attempt.stages.length > 0);
   if (abandoned !== undefined && abandoned.state !== 'rolledBack')
     return takeBack(context, abandoned, knownGood);
-  const rolledBack = since.findLast((attempt) => attempt.state === 'rolledBack');
-  if (rolledBack !== undefined && rolledBack.restored?.completedAt === undefined)
-    return stepRestore(context, rolledBack);
   const condition = canonical(rollout.condition);
-  if (condition !== canonical(knownGood.condition) && tally.newcomers > 0) {
-    const failed = since.find((attempt) => wasGivenUp(attempt) && canonical(attempt.condition) === condition);
-    if (failed === undefined) return create(context, { latest, excluding: knownGood.condition });
+  const isWider = condition !== canonical(knownGood.condition);
+  const rolledBack = since.findLast((attempt) => attempt.state === 'rolledBack');
+  // A widening that failed is undone while main wants just that; another condition is another wish.
+  const isMoot = rolledBack?.excluding !== undefined && isWider && canonical(rolledBack.condition) !== condition;
+  if (rolledBack !== undefined && isRestoring(rolledBack) && !isMoot) return stepRestore(context, rolledBack);
+  if (isWider && tally.newcomers > 0) {
+    const excluding = knownGood.condition;
+    const failed = since.findLast((each) => wasGivenUp(each) && canonical(each.condition) === condition);
+    if (failed === undefined) return create(context, { latest, excluding });
+    const retry = retryOf(context, failed);
+    if (retry !== undefined) return create(context, { retry, latest, excluding });
     return {
       kind: 'wait',
       reason: `widening to this condition failed in attempt ${failed.attempt}; change the condition, or ask for a retry`,
@@ -191,7 +208,6 @@ function create(context: Context, from: { latest?: Attempt; retry?: Operation; e
   const number = (from.latest?.attempt ?? 0) + 1;
   const first = attempts[0];
   const { desired, now, observed } = input;
-  const excluding = from.excluding ?? (from.retry === undefined ? undefined : from.latest?.excluding);
   const attempt: Attempt = {
     rollout: rollout.name,
     attempt: number,
@@ -200,7 +216,7 @@ function create(context: Context, from: { latest?: Attempt; retry?: Operation; e
     snapshot: desired.snapshot,
     commit: desired.commit,
     condition: rollout.condition,
-    ...(excluding === undefined ? {} : { excluding }),
+    ...(from.excluding === undefined ? {} : { excluding: from.excluding }),
     seed: rollout.seed ?? first?.seed ?? sha256Hex(`${observed.randomHex}\0${rollout.name}`).slice(0, 32),
     createdAt: now,
     state: 'ready',

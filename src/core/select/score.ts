@@ -1,6 +1,6 @@
 /**
  * Selection by hash: every unit has a place in a ring that its seed alone decides, so the same commit always takes
- * in the same devices, and nobody can tell beforehand which (the design, §3).
+ * in the same devices, and nobody can tell beforehand which.
  */
 import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js';
