@@ -99,7 +99,7 @@ function createGauges(registers: Registry[]) {
     }),
     rolloutDevices: new Gauge({
       name: 'tidegate_rollout_devices',
-      help: 'Devices of a rollout: target includes actual, which is healthy + unhealthy + unknown; scheduled are those in no open stage.',
+      help: 'Devices of a rollout: target includes actual, which is healthy + unhealthy + unknown; scheduled are those in no open stage of an attempt under way.',
       labelNames: ['rollout', 'category'],
       registers,
     }),

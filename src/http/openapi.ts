@@ -217,7 +217,7 @@ const schemas = {
       scheduled: COUNT,
     }),
     description:
-      'target: matches the condition. actual: not taken by a rollout of higher precedence; the sum of healthy, unhealthy and unknown. scheduled: in no open stage.',
+      'target: matches the condition. actual: not taken by a rollout of higher precedence; the sum of healthy, unhealthy and unknown. scheduled: in no open stage, 0 once the attempt has ended.',
   },
   StageCounts: object({
     pending: COUNT,
