@@ -107,7 +107,7 @@ describe('a valid snapshot', () => {
       image: 'registry.example:5000/edge/telemetry:1.8.0',
       env: { LOG_LEVEL: 'info' },
     };
-    const routes = { up: 'FROM /messages/* INTO $upstream' };
+    const routes = { up: 'FROM /messages/\u002a INTO $upstream' };
     const manifest = (spec: object) => {
       const set = stringify({ ...parse(SET), spec });
       return JSON.parse(
