@@ -21,6 +21,8 @@ export interface DemoView {
   ending(at: {
     claims: readonly { claim: string; holds: boolean }[];
     repository: string;
+    /** Whether the repository is still there when this is read. */
+    kept: boolean;
     state: ReconcilerState;
   }): void;
   serving(url: string, repository: string): void;
@@ -92,9 +94,10 @@ export function createDemoView(out: Output): DemoView {
       said = line;
     },
 
-    ending({ claims, repository, state }) {
+    ending({ claims, repository, kept, state }) {
       erase();
       picture = [];
+      const at = kept ? repository : 'DIR/fleet.git';
       const snapshot = state.wanted?.desired?.snapshot ?? '';
       out.lines([
         '',
@@ -102,10 +105,13 @@ export function createDemoView(out: Output): DemoView {
           holds ? `${out.paint('green', '✓')} ${claim}` : `${out.paint('red', '✗')} ${claim}`,
         ),
         '',
-        `The snapshot is ${snapshot}. Check it yourself, with git alone:`,
-        `  git -C ${repository} rev-parse main:fleet outcomes:known-good/${STORY_ROLLOUT}   ${out.paint('dim', '# twice the same')}`,
-        `  git -C ${repository} log --oneline main                ${out.paint('dim', '# the revert')}`,
-        `  git -C ${repository} log --reverse outcomes            ${out.paint('dim', '# what was decided, and why')}`,
+        `main:fleet is snapshot ${snapshot}.`,
+        kept
+          ? 'Check it yourself, with git alone:'
+          : 'With --data DIR the repository is kept, and git alone checks it:',
+        `  git -C ${at} rev-parse main:fleet outcomes:known-good/${STORY_ROLLOUT}   ${out.paint('dim', '# twice the same')}`,
+        `  git -C ${at} log --oneline main                ${out.paint('dim', '# the revert')}`,
+        `  git -C ${at} log --reverse outcomes            ${out.paint('dim', '# what was decided, and why')}`,
       ]);
     },
 

@@ -77,7 +77,12 @@ export async function run(options: DemoOptions, io: Io): Promise<ExitCode> {
   const held = await playStory({ git, service, clock, signal, view });
   const claims = checkStory(service.reconciler.state());
   if (!interrupted.aborted)
-    view.ending({ claims, repository: display(path), state: service.reconciler.state() });
+    view.ending({
+      claims,
+      repository: display(path),
+      kept: options.data !== undefined || !options.once,
+      state: service.reconciler.state(),
+    });
   if (!options.once && !interrupted.aborted && held) {
     view.serving(server.url, display(path));
     // Once the devices' time has caught up with ours, a second is a second: what serves on is an ordinary Tidegate.

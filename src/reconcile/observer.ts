@@ -11,7 +11,7 @@ import type { DeviceId, Score } from '../core/model/ids.ts';
 import type { Program, ProgramRollout } from '../core/model/program.ts';
 import type { Instant } from '../core/model/time.ts';
 import type { Answer, Want } from '../core/plan/contract.ts';
-import type { Unit } from '../core/select/admission.ts';
+import { rampDone, type Unit } from '../core/select/admission.ts';
 import { scoreOf } from '../core/select/score.ts';
 import { compileCondition } from '../core/target/condition.ts';
 import type { Intake } from '../store/intake.ts';
@@ -127,7 +127,7 @@ function sameProgram(a: Program, b: Program): boolean {
 /** While a ramp runs, time alone moves devices into a stage. */
 function isRamping(program: Program, asOf: Instant): boolean {
   return program.rollouts.some((rollout) =>
-    rollout.candidate?.stages.some((stage) => asOf < stage.openedAt + (stage.admits.rampMs ?? 0)),
+    rollout.candidate?.stages.some((stage) => stage.rampHeldAt === undefined && rampDone(stage, asOf) < 1),
   );
 }
 

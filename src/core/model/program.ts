@@ -56,6 +56,8 @@ export interface OpenStage {
   readonly condition: string;
   readonly unit: string;
   readonly admits: Admission;
-  readonly openedAt: Instant;
+  /** When its ramp began, less the time that it stood still; it stands still since `rampHeldAt`. */
+  readonly rampStartedAt: Instant;
+  readonly rampHeldAt?: Instant;
   readonly gates: readonly Gate[];
 }

@@ -52,6 +52,8 @@ export interface StageProgress {
   readonly succeededAt?: Instant;
   /** Since when the attempt has been running without a pause. */
   readonly runningSince: Instant;
+  /** When the ramp has taken everybody in; the stage's opening where there is none. */
+  readonly rampEndsAt: Instant;
   /** A person skips what is left of soak and exposure. */
   readonly promoted: boolean;
 }
@@ -65,7 +67,7 @@ export function judgeProgress(
 ): Judgement {
   const { counts } = tally;
   const needed = successesNeeded(stage.successThreshold, stage.devices);
-  const rampEndsAt = stage.openedAt + (stage.admits.rampMs ?? 0);
+  const { rampEndsAt } = progress;
   const stuckAt = Math.max(rampEndsAt, progress.runningSince) + stage.stuckAfterMs;
   if (counts.succeeded < needed) {
     const because =

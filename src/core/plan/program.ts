@@ -2,6 +2,7 @@
 import type { DesiredState, Rollout } from '../model/desired.ts';
 import { type Attempt, knownGoodOf, type Outcomes } from '../model/outcome.ts';
 import type { Program, ProgramCandidate, ProgramRevision, ProgramRollout } from '../model/program.ts';
+import { isOffering, rampClock } from './ramp.ts';
 
 export function buildProgram(desired: DesiredState, outcomes: Outcomes): Program {
   // A rollout without an attempt gives nothing yet, but who shadows it must be known before its first stage opens.
@@ -67,16 +68,12 @@ function revisionPart(attempt: Attempt): ProgramRevision {
 function candidateOf(attempt: Attempt): ProgramCandidate {
   return {
     ...revisionPart(attempt),
-    offers: attempt.state === 'running' || attempt.state === 'waitingForApproval',
+    offers: isOffering(attempt),
     seed: attempt.seed,
     ...(attempt.excluding === undefined ? {} : { excluding: attempt.excluding }),
-    stages: attempt.stages.map(({ name, condition, unit, admits, openedAt, gates }) => ({
-      name,
-      condition,
-      unit,
-      admits,
-      openedAt,
-      gates,
-    })),
+    stages: attempt.stages.map((stage) => {
+      const { name, condition, unit, admits, gates } = stage;
+      return { name, condition, unit, admits, gates, ...rampClock(attempt, stage) };
+    }),
   };
 }

@@ -38,6 +38,7 @@ import {
   verdictOf,
 } from './judge.ts';
 import { enter, enterStage } from './lifecycle.ts';
+import { rampClock } from './ramp.ts';
 
 export interface RolloutPlan {
   readonly decisions: readonly Decision[];
@@ -170,7 +171,8 @@ function stepOnKnownGood(context: Context, latest: Attempt, knownGood: Attempt):
   const isWider = condition !== canonical(knownGood.condition);
   const rolledBack = since.findLast((attempt) => attempt.state === 'rolledBack');
   // A widening that failed is undone while main wants just that; another condition is another wish.
-  const isMoot = rolledBack?.excluding !== undefined && isWider && canonical(rolledBack.condition) !== condition;
+  const isMoot =
+    rolledBack?.excluding !== undefined && isWider && canonical(rolledBack.condition) !== condition;
   if (rolledBack !== undefined && isRestoring(rolledBack) && !isMoot) return stepRestore(context, rolledBack);
   if (isWider && tally.newcomers > 0) {
     const excluding = knownGood.condition;
@@ -497,6 +499,7 @@ function judge(context: Context, latest: Attempt, index: number, stage: StageOut
     {
       ...(succeededAt === undefined ? {} : { succeededAt }),
       runningSince: runningSince(latest, stage),
+      rampEndsAt: rampClock(latest, stage).rampStartedAt + (stage.admits.rampMs ?? 0),
       promoted: promotions.length > 0,
     },
     now,

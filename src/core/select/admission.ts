@@ -101,11 +101,13 @@ function admissionOf(
   };
 }
 
+/** What decides whether an open stage contains a score. */
+export type AdmittingStage = Pick<OpenStage, 'admits' | 'rampStartedAt' | 'rampHeldAt'>;
+
 /** Whether an open stage takes in the unit with this score now. A ramp lets units in evenly, in ring order. */
-export function admits(stage: Pick<OpenStage, 'admits' | 'openedAt'>, score: Score, now: Instant): boolean {
+export function admits(stage: AdmittingStage, score: Score, now: Instant): boolean {
   const admission = stage.admits;
-  const rampMs = admission.rampMs ?? 0;
-  const done = rampMs === 0 ? 1 : Math.min(1, Math.max(0, (now - stage.openedAt) / rampMs));
+  const done = rampDone(stage, now);
   if (admission.kind === 'list') {
     const place = placesOf(admission.scores).get(score);
     return place !== undefined && place < Math.ceil(done * admission.scores.length);
@@ -116,8 +118,18 @@ export function admits(stage: Pick<OpenStage, 'admits' | 'openedAt'>, score: Sco
 }
 
 /** Whether the stage will contain the score once its ramp is over. */
-export function willAdmit(stage: Pick<OpenStage, 'admits' | 'openedAt'>, score: Score): boolean {
-  return admits({ ...stage, openedAt: Number.NEGATIVE_INFINITY }, score, 0);
+export function willAdmit(stage: AdmittingStage, score: Score): boolean {
+  return admits({ admits: stage.admits, rampStartedAt: Number.NEGATIVE_INFINITY }, score, 0);
+}
+
+/** How much of the ramp has passed, 0–1; 1 where there is none. */
+export function rampDone(
+  { admits: { rampMs = 0 }, rampStartedAt, rampHeldAt }: AdmittingStage,
+  now: Instant,
+): number {
+  if (rampMs === 0) return 1;
+  const at = rampHeldAt === undefined ? now : Math.min(now, rampHeldAt);
+  return Math.min(1, Math.max(0, (at - rampStartedAt) / rampMs));
 }
 
 const places = new WeakMap<readonly Score[], ReadonlyMap<Score, number>>();

@@ -43,7 +43,7 @@ function units(count: number, devices = 1, stratumOf: (n: number) => string = ()
 
 /** The units once the stage has taken its own in. */
 function enter(all: readonly Unit[], { admits: admission }: Resolved): Unit[] {
-  const stage = { admits: admission, openedAt: 0 };
+  const stage = { admits: admission, rampStartedAt: 0 };
   return all.map((unit) => (willAdmit(stage, unit.score) ? { ...unit, devices: 0 } : unit));
 }
 
@@ -94,7 +94,7 @@ describe('what a stage takes in', () => {
   test('a stage of up to a thousand stays exactly those, also when others enrol', () => {
     const resolved = resolveStage({ ...STAGE, size: countOf(3), mode: 'incremental' }, units(50));
     expect(resolved.admits.kind).toBe('list');
-    expect(admits({ admits: resolved.admits, openedAt: 0 }, '0000000000000000' as Score, 0)).toBe(false);
+    expect(admits({ admits: resolved.admits, rampStartedAt: 0 }, '0000000000000000' as Score, 0)).toBe(false);
   });
 
   test('a larger one is a threshold, so that it keeps its share as the fleet grows', () => {
@@ -113,7 +113,7 @@ describe('what a stage takes in', () => {
     const fleet = units(200);
     const resolved = resolveStage({ ...STAGE, holdback: { numerator: 1, denominator: 100 } }, fleet);
     expect(resolved.units).toBe(198);
-    const stage = { admits: resolved.admits, openedAt: 0 };
+    const stage = { admits: resolved.admits, rampStartedAt: 0 };
     expect(fleet.filter(({ score }) => !admits(stage, score, 0))).toEqual(fleet.slice(-2));
   });
 
@@ -124,7 +124,7 @@ describe('what a stage takes in', () => {
   test('every stratum is in before ring order goes on', () => {
     const rare = units(1000, 1, (n) => (n === 0 ? 'rare' : 'common'));
     const resolved = resolveStage({ ...STAGE, size: countOf(2), mode: 'incremental' }, rare);
-    const stage = { admits: resolved.admits, openedAt: 0 };
+    const stage = { admits: resolved.admits, rampStartedAt: 0 };
     expect(
       rare
         .filter(({ score }) => admits(stage, score, 0))
@@ -139,7 +139,7 @@ describe('what a stage takes in', () => {
     const strata = fleet.map((unit) => ({ ...unit, stratum: unit === last ? 'rare' : 'common' }));
     const resolved = resolveStage({ ...STAGE, size: share(10) }, strata);
     expect(resolved.units).toBe(2000);
-    const stage = { admits: resolved.admits, openedAt: 0 };
+    const stage = { admits: resolved.admits, rampStartedAt: 0 };
     const taken = strata.filter(({ score }) => admits(stage, score, 0));
     expect(taken).toHaveLength(2000);
     expect(taken.at(-1)).toBe(strata.at(-1));
@@ -151,7 +151,7 @@ describe('a ramp', () => {
     for (const size of [countOf(800), { kind: 'all' } as const]) {
       const fleet = units(800);
       const resolved = resolveStage({ ...STAGE, size, mode: 'incremental', rampMs: 10 * HOUR }, fleet);
-      const stage = { admits: resolved.admits, openedAt: 1000 };
+      const stage = { admits: resolved.admits, rampStartedAt: 1000 };
       const inAt = (hours: number) =>
         fleet.filter(({ score }) => admits(stage, score, 1000 + hours * HOUR)).length;
       expect(inAt(0)).toBeLessThanOrEqual(1);
@@ -160,6 +160,17 @@ describe('a ramp', () => {
       expect(inAt(-3)).toBeLessThanOrEqual(1);
     }
   });
+});
+
+test('a ramp that is held takes nobody in until it goes on', () => {
+  const fleet = units(100);
+  const { admits: admission } = resolveStage({ ...STAGE, rampMs: 10 * HOUR }, fleet);
+  const inAt = (hours: number, stage: { rampStartedAt: number; rampHeldAt?: number }) =>
+    fleet.filter(({ score }) => admits({ admits: admission, ...stage }, score, hours * HOUR)).length;
+  const held = { rampStartedAt: 0, rampHeldAt: 2 * HOUR };
+  expect(inAt(9, held)).toBe(inAt(2, { rampStartedAt: 0 }));
+  // Resumed after seven hours: the ramp goes on where it stood.
+  expect(inAt(9, { rampStartedAt: 7 * HOUR })).toBe(inAt(2, held));
 });
 
 test('stages nest, never take more than they say, and take all of it where enough match', () => {
