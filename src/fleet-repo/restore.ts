@@ -163,7 +163,8 @@ async function restoresOnlyThis(context: Context, given: { tree: Oid; now: Loade
   const wanted = after.desired.rollouts.get(restore.rollout);
   if (wanted?.revision !== knownGood.revision) return false;
   // What failed may have been not the revision but the devices that were to have it, too.
-  if (attempt.excluding !== undefined && !isSameCondition(wanted.condition, knownGood.condition)) return false;
+  if (attempt.excluding !== undefined && !isSameCondition(wanted.condition, knownGood.condition))
+    return false;
   const changed = await changedPaths(git, head.tree, given.tree, 'fleet');
   if (changed.some(({ path }) => FOREIGN.test(path))) return false;
   return others(after.desired, restore.rollout) === others(given.now.desired, restore.rollout);

@@ -14,7 +14,11 @@ import type { ReconcileEvent } from '../../src/reconcile/reconciler.ts';
 import { createService, type Service } from '../../src/service.ts';
 import { createDirectClient } from '../../src/simulate/direct-client.ts';
 import { createVirtualClock, type VirtualClock } from '../../src/simulate/virtual-clock.ts';
-import { createVirtualDevice, type SimulatedIdentity, type VirtualDevice } from '../../src/simulate/virtual-device.ts';
+import {
+  createVirtualDevice,
+  type SimulatedIdentity,
+  type VirtualDevice,
+} from '../../src/simulate/virtual-device.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
 import { generateKeys, type Keys } from '../../src/trust/keys.ts';
@@ -51,7 +55,7 @@ export interface Chaos {
   advance(hours: number): Promise<void>;
   restart(): Promise<void>;
   loseStore(): Promise<void>;
-  /** One pass in which the n-th call of git or the store meets `happening`. */
+  /** Passes until rest; the n-th of their calls of git and the store meets `happening` first. */
   disturb(calls: number, happening: () => Promise<void>): Promise<'cut' | 'through'>;
 }
 
@@ -121,7 +125,13 @@ export async function createChaos(options: {
   }
 
   function add(identity: SimulatedIdentity): void {
-    const entry: Omit<ChaosDevice, 'device'> & { device?: VirtualDevice } = { ...identity, wire: 'clean', sick: false, reboots: 0, late: [] };
+    const entry: Omit<ChaosDevice, 'device'> & { device?: VirtualDevice } = {
+      ...identity,
+      wire: 'clean',
+      sick: false,
+      reboots: 0,
+      late: [],
+    };
     const device = createVirtualDevice({
       identity,
       client: {
@@ -209,10 +219,9 @@ export async function createChaos(options: {
     async disturb(calls, happening) {
       disturbance = { calls, happening };
       try {
-        await service.reconciler.pass();
+        await settle();
         return 'through';
       } catch (error) {
-        // Another process that was faster ends a pass just as an I/O error does.
         if (error instanceof InjectedFault) return 'cut';
         throw error;
       } finally {

@@ -2,7 +2,6 @@
 import { strict as assert } from 'node:assert';
 import fc from 'fast-check';
 import type { DeviceId } from '../../src/core/model/ids.ts';
-import { MINUTE } from '../../src/core/model/time.ts';
 import {
   type Chaos,
   CONDITIONS,
@@ -28,7 +27,12 @@ export type Command =
   | { readonly kind: 'edit'; readonly rollout: RolloutChoice; readonly change: Partial<Wish> }
   | { readonly kind: 'remove'; readonly rollout: RolloutChoice }
   | { readonly kind: 'breakMain' }
-  | { readonly kind: 'operate'; readonly rollout: RolloutChoice; readonly action: string; readonly behind: number }
+  | {
+      readonly kind: 'operate';
+      readonly rollout: RolloutChoice;
+      readonly action: string;
+      readonly behind: number;
+    }
   | { readonly kind: 'override'; readonly device: number; readonly say: string }
   | { readonly kind: 'enrol'; readonly devices: number }
   | { readonly kind: 'wire'; readonly device: number; readonly wire: Wire }
@@ -90,10 +94,18 @@ export const command: fc.Arbitrary<Command> = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constant('override'),
       device,
-      say: fc.constantFrom('retired: true', 'tags: {ring: a}', 'tags: {ring: b, site: null}', 'tags: {product: sign}'),
+      say: fc.constantFrom(
+        'retired: true',
+        'tags: {ring: a}',
+        'tags: {ring: b, site: null}',
+        'tags: {product: sign}',
+      ),
     }),
   },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('enrol'), devices: fc.integer({ min: 1, max: 2 }) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant('enrol'), devices: fc.integer({ min: 1, max: 2 }) }),
+  },
   {
     weight: 3,
     arbitrary: fc.record({
@@ -107,17 +119,29 @@ export const command: fc.Arbitrary<Command> = fc.oneof(
   { weight: 2, arbitrary: just('restart') },
   { weight: 1, arbitrary: just('loseStore') },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('cut'), calls: fc.integer({ min: 1, max: 60 }) }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('race'), calls: fc.integer({ min: 1, max: 60 }), rollout }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant('race'), calls: fc.integer({ min: 1, max: 60 }), rollout }),
+  },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('protect'), protect: fc.boolean() }) },
 ) as fc.Arbitrary<Command>;
 
-const FIRST: Wish = { version: '1.0.0', stages: 0, condition: 0, priority: 10, suspend: false, onFailure: 'ladder' };
+const FIRST: Wish = {
+  version: '1.0.0',
+  stages: 0,
+  condition: 0,
+  priority: 10,
+  suspend: false,
+  onFailure: 'ladder',
+};
 
 /** Plays a history from an empty repository to a fleet in order. Throws where a promise is broken. */
 export async function play(history: readonly Command[]): Promise<void> {
-  const chaos: Chaos = await createChaos({ seed: 'chaos', onPoll: (...polled) => promises.onPoll(...polled) });
+  const chaos: Chaos = await createChaos({
+    seed: 'chaos',
+    onPoll: (...polled) => promises.onPoll(...polled),
+  });
   const promises = createPromises(() => chaos);
-  (globalThis as any).__chaos = chaos;
   const people = createPeople(chaos);
   await people.begin();
   await promises.afterwards();
@@ -158,7 +182,11 @@ function createPeople(chaos: Chaos) {
     await chaos.commit(`Change ${name}: ${JSON.stringify(change)}`, wishFiles(name, next));
   }
 
-  async function release(name: RolloutChoice, quality: string, onFailure: Wish['onFailure'] = 'ladder'): Promise<void> {
+  async function release(
+    name: RolloutChoice,
+    quality: string,
+    onFailure: Wish['onFailure'] = 'ladder',
+  ): Promise<void> {
     releases += 1;
     const version = `1.${releases}.0${quality}`;
     versions.set(name, [...(versions.get(name) ?? []), version]);
@@ -179,15 +207,22 @@ function createPeople(chaos: Chaos) {
 
   const latestAttempt = (name: string) => {
     const attempts = [...chaos.service().reconciler.state().outcomes].find(([each]) => each === name)?.[1];
-    return { attempt: attempts?.at(-1)?.attempt ?? 1, stage: attempts?.at(-1)?.stages.at(-1)?.name ?? 'canary' };
+    return {
+      attempt: attempts?.at(-1)?.attempt ?? 1,
+      stage: attempts?.at(-1)?.stages.at(-1)?.name ?? 'canary',
+    };
   };
 
   async function operate(name: RolloutChoice, action: string, behind: number): Promise<void> {
     const { attempt, stage } = latestAttempt(name);
     const at = Math.max(1, attempt - behind);
     const staged = action === 'approve' ? ', stage: fleet' : action === 'promote' ? `, stage: ${stage}` : '';
-    operations.push(`${name}|{action: ${action}, attempt: ${at}${staged}, by: ada, reason: "${operations.length}"}`);
-    const own = operations.filter((each) => each.startsWith(`${name}|`)).map((each) => each.slice(name.length + 1));
+    operations.push(
+      `${name}|{action: ${action}, attempt: ${at}${staged}, by: ada, reason: "${operations.length}"}`,
+    );
+    const own = operations
+      .filter((each) => each.startsWith(`${name}|`))
+      .map((each) => each.slice(name.length + 1));
     await chaos.commit(`Operate ${name}: ${action}`, {
       [`ops/${name}.yaml`]: `apiVersion: tidegate.dev/v1\nkind: Operation\nmetadata: {name: ${name}}\nspec:\n  operations:\n${own.map((each) => `  - ${each}\n`).join('')}`,
     });
@@ -227,10 +262,14 @@ function createPeople(chaos: Chaos) {
           return;
         case 'remove':
           wishes.delete(command.rollout);
-          await chaos.commit(`Remove ${command.rollout}`, { [`fleet/rollouts/${command.rollout}.yaml`]: null });
+          await chaos.commit(`Remove ${command.rollout}`, {
+            [`fleet/rollouts/${command.rollout}.yaml`]: null,
+          });
           return;
         case 'breakMain':
-          await chaos.commit('Break main', { 'fleet/fleet.yaml': FLEET.replace('kind: Fleet', 'kind: Flit') });
+          await chaos.commit('Break main', {
+            'fleet/fleet.yaml': FLEET.replace('kind: Fleet', 'kind: Flit'),
+          });
           await chaos.advance(1);
           await chaos.commit('Mend main', { 'fleet/fleet.yaml': FLEET });
           return;
@@ -282,7 +321,12 @@ function createPeople(chaos: Chaos) {
         ['kiosk', 0],
         ['base', 2],
       ] as const) {
-        await wish(name, { ...FIRST, version: `9.0.0-${name}`, condition, priority: name === 'base' ? 5 : 10 });
+        await wish(name, {
+          ...FIRST,
+          version: `9.0.0-${name}`,
+          condition,
+          priority: name === 'base' ? 5 : 10,
+        });
         await chaos.advance(4);
       }
     },

@@ -3,13 +3,13 @@
  * told, and on the operators' API. Each check throws with the promise that was broken.
  */
 import { strict as assert } from 'node:assert';
-import { compileCondition } from '../../src/core/target/condition.ts';
 import { isInstalling } from '../../src/core/model/device.ts';
 import type { RolloutName } from '../../src/core/model/ids.ts';
 import type { Attempt, StageOutcome } from '../../src/core/model/outcome.ts';
 import type { Instant } from '../../src/core/model/time.ts';
 import { scoreBetween, scoreOf } from '../../src/core/select/score.ts';
 import { failuresThatHalt, successesNeeded } from '../../src/core/select/size.ts';
+import { compileCondition } from '../../src/core/target/condition.ts';
 import { loadDesired } from '../../src/documents/load.ts';
 import { decodeOutcome } from '../../src/documents/outcome.ts';
 import type { Git, Oid } from '../../src/fleet-repo/git.ts';
@@ -17,10 +17,10 @@ import { readSnapshot } from '../../src/fleet-repo/snapshot.ts';
 import { readFiles } from '../../src/fleet-repo/tree.ts';
 import type { Chaos, ChaosDevice, Polled } from './chaos.ts';
 
-type Record_ = ReadonlyMap<string, Attempt>;
+type Recorded = ReadonlyMap<string, Attempt>;
 
 export interface Promises {
-  /** Never beyond an open stage; generations never fall. */
+  /** Never beyond an open stage; nobody is sent back unless something was rolled back; generations never fall. */
   onPoll(device: ChaosDevice, polled: Polled, at: Instant): Promise<void>;
   /** Every new commit of `outcomes`, every restoring commit of main, and what the API says of each device. */
   afterwards(): Promise<void>;
@@ -29,7 +29,7 @@ export interface Promises {
 export function createPromises(chaos: () => Chaos): Promises {
   const generations = new Map<string, number>();
   let tip: Oid | undefined;
-  let record: Record_ = new Map();
+  let record: Recorded = new Map();
   let eventsSeen = 0;
 
   /** Follows `outcomes`: linear, decodable, and every step one that may be taken. */
@@ -57,27 +57,41 @@ export function createPromises(chaos: () => Chaos): Promises {
       if (polled.kind !== 'assigned' && polled.kind !== 'nothing') return;
       await follow();
       const { generation } = polled.assignment;
-      assert(generation >= (generations.get(device.id) ?? 0), `the generation of ${device.id} fell to ${generation}`);
+      assert(
+        generation >= (generations.get(device.id) ?? 0),
+        `the generation of ${device.id} fell to ${generation}`,
+      );
       generations.set(device.id, generation);
       const { assigned } = polled.assignment;
       if (assigned === undefined) return;
       const attempts = [...record.values()].filter(({ rollout }) => rollout === assigned.rollout);
       const attempt = attempts.find((each) => each.attempt === assigned.attempt);
-      assert(attempt !== undefined, `${device.id} is offered attempt ${assigned.attempt} of ${assigned.rollout}, which outcomes does not have`);
+      assert(
+        attempt !== undefined,
+        `${device.id} is offered attempt ${assigned.attempt} of ${assigned.rollout}, which outcomes does not have`,
+      );
       assert.equal(attempt.revision, assigned.revision);
+      const seen = await chaos().store().device(device.id);
+      const subject = { id: device.id, tags: await tagsOf(chaos(), device) };
+      const isIn = (each: Attempt) => each.stages.some((stage) => takesIn(each, stage, subject, at));
+      const own = attempts.findLast((each) => each.revision === seen?.report?.running && isIn(each));
+      assert(
+        own === undefined ||
+          own.attempt <= attempt.attempt ||
+          own.revision === attempt.revision ||
+          attempts.some((each) => each.attempt >= own.attempt && each.state === 'rolledBack'),
+        `${device.id} runs attempt ${own?.attempt} of ${attempt.rollout}, which is ${own?.state}, and is sent back to attempt ${attempt.attempt}`,
+      );
       if (attempt.state === 'succeeded') return;
       assert.notEqual(attempt.state, 'rolledBack', `${device.id} is offered what was rolled back`);
-      const { store } = chaos();
-      const seen = await store().device(device.id);
       const has = seen?.report?.running === attempt.revision || isInstalling(seen?.report, attempt.revision);
       if (has) return;
       assert(
         attempt.state === 'running' || attempt.state === 'waitingForApproval',
         `${device.id} is offered attempt ${attempt.attempt} of ${attempt.rollout}, which is ${attempt.state}`,
       );
-      const tags = await tagsOf(chaos(), device);
       assert(
-        attempt.stages.some((stage) => takesIn(attempt, stage, { id: device.id, tags }, at)),
+        isIn(attempt),
         `${device.id} is offered attempt ${attempt.attempt} of ${attempt.rollout} and no recorded stage contains it`,
       );
     },
@@ -96,7 +110,7 @@ export function createPromises(chaos: () => Chaos): Promises {
 
 // ---- The record -------------------------------------------------------------------------------------------------
 
-async function readRecord(git: Git, commit: Oid): Promise<Record_> {
+async function readRecord(git: Git, commit: Oid): Promise<Recorded> {
   const record = new Map<string, Attempt>();
   const { tree, message } = await git.commit(commit);
   assert.match(message, /^Snapshot: [0-9a-f]{40}$/m);
@@ -109,9 +123,11 @@ async function readRecord(git: Git, commit: Oid): Promise<Record_> {
 }
 
 /** One commit changes one attempt, keeps what was recorded, and opens nothing past a gate that has not passed. */
-function checkStep(before: Record_, after: Record_): void {
+function checkStep(before: Recorded, after: Recorded): void {
   for (const key of before.keys()) assert(after.has(key), `${key} vanished from outcomes`);
-  const changed = [...after].filter(([key, attempt]) => JSON.stringify(before.get(key)) !== JSON.stringify(attempt));
+  const changed = [...after].filter(
+    ([key, attempt]) => JSON.stringify(before.get(key)) !== JSON.stringify(attempt),
+  );
   assert(changed.length <= 1, `one commit changed ${changed.map(([key]) => key)}`);
   for (const [key, now] of changed) {
     const old = before.get(key);
@@ -128,17 +144,22 @@ function checkStep(before: Record_, after: Record_): void {
     }
     if (now.stages.length > old.stages.length) checkOpened(key, old, now);
     if (now.state === 'succeeded' && old.state !== 'succeeded') {
-      assert(now.stages.every(({ state }) => state === 'passed'), `${key} succeeded past a stage that did not pass`);
+      assert(
+        now.stages.every(({ state }) => state === 'passed'),
+        `${key} succeeded past a stage that did not pass`,
+      );
       assert.equal(now.stages.at(-1)?.size, 'all', `${key} succeeded without a stage of all`);
     }
   }
 }
 
-function checkCreated(before: Record_, created: Attempt): void {
+function checkCreated(before: Recorded, created: Attempt): void {
   const attempts = [...before.values()].filter(({ rollout }) => rollout === created.rollout);
   assert.equal(created.attempt, attempts.length + 1);
   assert.equal(created.stages.length, 0);
-  const last = attempts.findLast((each) => each.revision === created.revision && each.excluding === created.excluding);
+  const last = attempts.findLast(
+    (each) => each.revision === created.revision && each.excluding === created.excluding,
+  );
   const failed = last?.stages.some(({ state }) => state === 'failed') ?? false;
   assert(
     !failed || created.appliedOperations.length > 0,
@@ -148,7 +169,10 @@ function checkCreated(before: Record_, created: Attempt): void {
 
 function checkOpened(key: string, old: Attempt, now: Attempt): void {
   assert.equal(now.stages.length, old.stages.length + 1, `${key} opened several stages at once`);
-  assert(['ready', 'running', 'waitingForApproval'].includes(old.state), `${key} opened a stage while ${old.state}`);
+  assert(
+    ['ready', 'running', 'waitingForApproval'].includes(old.state),
+    `${key} opened a stage while ${old.state}`,
+  );
   assert(
     now.stages.slice(0, -1).every(({ state }) => state === 'passed'),
     `${key} opened stage ${now.stages.at(-1)?.name} past one that is ${now.stages.at(-2)?.state}`,
@@ -159,14 +183,22 @@ function checkPassed(key: string, stage: StageOutcome): void {
   const { verdict } = stage;
   assert.equal(verdict?.verdict, 'pass', `${key}: stage ${stage.name} passed without a verdict`);
   assert(verdict.counts.succeeded >= successesNeeded(stage.successThreshold, stage.devices));
-  assert(verdict.counts.failed - (stage.tolerated ?? 0) < failuresThatHalt(stage.errorThreshold, stage.devices));
+  assert(
+    verdict.counts.failed - (stage.tolerated ?? 0) < failuresThatHalt(stage.errorThreshold, stage.devices),
+  );
 }
 
-function frozenPart({ state: _state, verdict: _verdict, closedAt: _closedAt, tolerated: _tolerated, ...frozen }: StageOutcome) {
+function frozenPart({
+  state: _state,
+  verdict: _verdict,
+  closedAt: _closedAt,
+  tolerated: _tolerated,
+  ...frozen
+}: StageOutcome) {
   return frozen;
 }
 
-/** Membership, written down a second time from §3 of the design. */
+/** Membership, written down a second time from §3 of the design; a ramp that stood still is behind this, never before. */
 function takesIn(
   attempt: Attempt,
   stage: StageOutcome,
@@ -180,9 +212,12 @@ function takesIn(
   const score = scoreOf(attempt.seed, unit);
   const { admits } = stage;
   const done = admits.rampMs === undefined ? 1 : Math.min(1, (at - stage.openedAt) / admits.rampMs);
-  if (admits.kind === 'list') return admits.scores.slice(0, Math.ceil(done * admits.scores.length)).includes(score);
+  if (admits.kind === 'list')
+    return admits.scores.slice(0, Math.ceil(done * admits.scores.length)).includes(score);
   if (admits.also?.includes(score)) return true;
-  return score <= (done === 1 ? admits.score : scoreBetween(admits.rampFrom ?? admits.score, admits.score, done));
+  return (
+    score <= (done === 1 ? admits.score : scoreBetween(admits.rampFrom ?? admits.score, admits.score, done))
+  );
 }
 
 /** As operators see them. */
@@ -202,8 +237,16 @@ async function checkRestored(git: Git, oid: Oid, attempt: Attempt): Promise<void
   assert(before !== undefined && after !== undefined, 'main is valid before and after a restoration');
   const knownGood = attempt.restored?.knownGood;
   const name = attempt.rollout;
-  assert.equal(before.rollouts.get(name)?.revision, attempt.revision, 'it undoes a revision that did not fail');
-  assert.equal(after.rollouts.get(name)?.revision, knownGood?.revision, 'the known-good revision is wanted again');
+  assert.equal(
+    before.rollouts.get(name)?.revision,
+    attempt.revision,
+    'it undoes a revision that did not fail',
+  );
+  assert.equal(
+    after.rollouts.get(name)?.revision,
+    knownGood?.revision,
+    'the known-good revision is wanted again',
+  );
   for (const [other, rollout] of before.rollouts) {
     if (other !== name) assert.deepEqual(after.rollouts.get(other), rollout, `${other} changed with ${name}`);
   }
@@ -219,11 +262,20 @@ async function desiredAt(git: Git, oid: Oid) {
   return snapshot === undefined ? undefined : loadDesired(snapshot.files, snapshot).desired;
 }
 
+/** The version of its product that main wants for a rollout. */
+export async function desiredVersion({ git }: Chaos, name: string): Promise<string> {
+  const desired = await desiredAt(git, (await git.branch('main')) ?? '');
+  return desired?.rollouts.get(name as RolloutName)?.manifest.version ?? 'none';
+}
+
 // ---- Reasons ----------------------------------------------------------------------------------------------------
 
 interface DeviceAnswer {
   readonly assignment: { readonly rollout: RolloutName; readonly attempt: number } | null;
-  readonly explanation: { readonly summary: string; readonly rollouts: readonly { rollout: string; reason: string }[] };
+  readonly explanation: {
+    readonly summary: string;
+    readonly rollouts: readonly { rollout: string; reason: string }[];
+  };
 }
 
 interface RolloutAnswer {
@@ -251,7 +303,10 @@ async function checkReasons(chaos: Chaos): Promise<void> {
     }
     if (assignment === null) assert.match(explanation.summary, /^gets nothing and keeps what it runs: /);
     else {
-      assert.match(explanation.summary, new RegExp(` from ${assignment.rollout}, attempt ${assignment.attempt}$`));
+      assert.match(
+        explanation.summary,
+        new RegExp(` from ${assignment.rollout}, attempt ${assignment.attempt}$`),
+      );
       assert(explanation.rollouts.some(({ rollout }) => rollout === assignment.rollout));
     }
   }

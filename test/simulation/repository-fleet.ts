@@ -61,7 +61,9 @@ export interface RepositoryFleet {
   /** Another process over the same repository, with the same store or with an empty one. */
   restart(store: 'keepStore' | 'loseStore'): Promise<void>;
   status(): Promise<FleetStatus>;
-  rollout(name?: string): Promise<RolloutStatus & { readonly attempts: readonly { readonly state: string }[] }>;
+  rollout(
+    name?: string,
+  ): Promise<RolloutStatus & { readonly attempts: readonly { readonly state: string }[] }>;
   /** What the devices run, by version. */
   versions(): readonly (string | undefined)[];
 }

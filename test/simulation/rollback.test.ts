@@ -54,7 +54,9 @@ describe('main is restored by undoing', () => {
     expect(await treeOf(fleet, 'HEAD')).toBe(await treeOf(fleet, fleet.good));
     await fleet.native('checkout', '--quiet', '-b', 'by-hand', bad);
     await fleet.native('revert', '--no-edit', bad);
-    expect(await fleet.native('rev-parse', 'HEAD^{tree}')).toBe(await fleet.native('rev-parse', 'main^{tree}'));
+    expect(await fleet.native('rev-parse', 'HEAD^{tree}')).toBe(
+      await fleet.native('rev-parse', 'main^{tree}'),
+    );
 
     expect(fleet.versions()).toEqual(all('1.0.0'));
     const { state, restored } = await fleet.rollout();
@@ -68,7 +70,10 @@ describe('main is restored by undoing', () => {
     const gates = '{health: healthy, calm: healthy}';
     const first = await fleet.commit('Ask for more', rollout('1.0.0', { gates }));
     await fleet.commit('Write things down', { 'fleet/NOTES.md': 'notes\n', 'docs/why.md': 'because\n' });
-    const second = await fleet.commit('Release 1.1.0', { ...kiosk('1.1.0-bad'), ...rollout('1.1.0-bad', { gates }) });
+    const second = await fleet.commit('Release 1.1.0', {
+      ...kiosk('1.1.0-bad'),
+      ...rollout('1.1.0-bad', { gates }),
+    });
     await fleet.advance(2 * HOUR);
     await fleet.pull();
 
@@ -122,8 +127,16 @@ describe('only the distribution set is set back', () => {
   });
 
   test.each([
-    ['a gate', 'fleet/gates/calm.yaml', "apiVersion: tidegate.dev/v1\nkind: Gate\nmetadata: {name: calm}\nspec: {expression: healthy}\n"],
-    ['a device', 'fleet/devices/lab.yaml', 'apiVersion: tidegate.dev/v1\nkind: DeviceList\nmetadata: {name: lab}\nspec:\n  devices: [{id: device-999999, retired: true}]\n'],
+    [
+      'a gate',
+      'fleet/gates/calm.yaml',
+      'apiVersion: tidegate.dev/v1\nkind: Gate\nmetadata: {name: calm}\nspec: {expression: healthy}\n',
+    ],
+    [
+      'a device',
+      'fleet/devices/lab.yaml',
+      'apiVersion: tidegate.dev/v1\nkind: DeviceList\nmetadata: {name: lab}\nspec:\n  devices: [{id: device-999999, retired: true}]\n',
+    ],
   ])('where undoing would change %s', async (_what, path, content) => {
     const fleet = await goodFleet();
     await fleet.commit('Release 1.1.0 and more', { ...RELEASE_BAD, [path]: content });
@@ -187,7 +200,9 @@ describe('people', () => {
     expect(await fleet.rollout()).toMatchObject({ state: 'rolledBack', cause: 'reverted' });
     for (const { id } of fleet.devices) {
       const answer = await fleet.service().app.request(`/api/devices/${id}`);
-      expect(await answer.json()).toMatchObject({ assignment: { distributionSet: 'kiosk@1.0.0', attempt: 1 } });
+      expect(await answer.json()).toMatchObject({
+        assignment: { distributionSet: 'kiosk@1.0.0', attempt: 1 },
+      });
     }
     await fleet.advance(HOUR);
     expect(fleet.versions()).toEqual(all('1.0.0'));
@@ -196,34 +211,44 @@ describe('people', () => {
   test.each([
     ['after a rollback', 'ladder'],
     ['after a pause that a person ended with a revert', 'pause'],
-  ])('who revert the revert find the revision quarantined until they ask for a retry, %s', async (_how, onFailure) => {
-    const fleet = await goodFleet();
-    const bad = await fleet.commit('Release 1.1.0', { ...kiosk('1.1.0-bad'), ...rollout('1.1.0-bad', { onFailure }) });
-    await fleet.advance(2 * HOUR);
-    if (onFailure === 'pause') {
-      expect(await fleet.rollout()).toMatchObject({ state: 'paused', cause: 'errorThreshold' });
-      await fleet.native('revert', '--no-edit', bad);
+  ])(
+    'who revert the revert find the revision quarantined until they ask for a retry, %s',
+    async (_how, onFailure) => {
+      const fleet = await goodFleet();
+      const bad = await fleet.commit('Release 1.1.0', {
+        ...kiosk('1.1.0-bad'),
+        ...rollout('1.1.0-bad', { onFailure }),
+      });
+      await fleet.advance(2 * HOUR);
+      if (onFailure === 'pause') {
+        expect(await fleet.rollout()).toMatchObject({ state: 'paused', cause: 'errorThreshold' });
+        await fleet.native('revert', '--no-edit', bad);
+        await fleet.push();
+        await fleet.advance(HOUR);
+      }
+      await fleet.pull();
+      expect(await subjectOf(fleet)).toBe('Revert "Release 1.1.0"');
+      await fleet.native('revert', '--no-edit', 'HEAD');
       await fleet.push();
-      await fleet.advance(HOUR);
-    }
-    await fleet.pull();
-    expect(await subjectOf(fleet)).toBe('Revert "Release 1.1.0"');
-    await fleet.native('revert', '--no-edit', 'HEAD');
-    await fleet.push();
-    await fleet.advance(2 * HOUR);
+      await fleet.advance(2 * HOUR);
 
-    const quarantined = await fleet.rollout();
-    expect(quarantined.attempts).toHaveLength(2);
-    expect(quarantined.reason).toContain('revision is quarantined: attempt 2 failed');
-    expect(fleet.versions()).toEqual(all('1.0.0'));
+      const quarantined = await fleet.rollout();
+      expect(quarantined.attempts).toHaveLength(2);
+      expect(quarantined.reason).toContain('revision is quarantined: attempt 2 failed');
+      expect(fleet.versions()).toEqual(all('1.0.0'));
 
-    await fleet.commit('Try again', {
-      'ops/kiosk.yaml':
-        'apiVersion: tidegate.dev/v1\nkind: Operation\nmetadata: {name: kiosk}\nspec: {operations: [{action: retry, attempt: 2, by: ada}]}\n',
-    });
-    await fleet.settle();
-    expect(await fleet.rollout()).toMatchObject({ state: 'running', attempt: 3, distributionSet: 'kiosk@1.1.0-bad' });
-  });
+      await fleet.commit('Try again', {
+        'ops/kiosk.yaml':
+          'apiVersion: tidegate.dev/v1\nkind: Operation\nmetadata: {name: kiosk}\nspec: {operations: [{action: retry, attempt: 2, by: ada}]}\n',
+      });
+      await fleet.settle();
+      expect(await fleet.rollout()).toMatchObject({
+        state: 'running',
+        attempt: 3,
+        distributionSet: 'kiosk@1.1.0-bad',
+      });
+    },
+  );
 
   test('who want something else by the time of the rollback are not overruled', async () => {
     const fleet = await goodFleet();
@@ -248,7 +273,10 @@ describe('people', () => {
     await fleet.commit('Mend it', { 'fleet/gates/x.yaml': null });
     await fleet.settle();
     await fleet.pull();
-    expect(await fleet.rollout()).toMatchObject({ restored: { main: 'agrees' }, distributionSet: 'kiosk@1.0.0' });
+    expect(await fleet.rollout()).toMatchObject({
+      restored: { main: 'agrees' },
+      distributionSet: 'kiosk@1.0.0',
+    });
     expect(await treeOf(fleet, 'HEAD')).toBe(await treeOf(fleet, fleet.good));
   });
 });
@@ -275,12 +303,18 @@ describe('a widening that fails', () => {
   /** Signs cannot run what kiosks can. */
   const world = {
     ...WORLD,
-    signals: (device: { tags: Readonly<Record<string, string>> }) => ({ healthy: device.tags['product'] !== 'sign' }),
+    signals: (device: { tags: Readonly<Record<string, string>> }) => ({
+      healthy: device.tags['product'] !== 'sign',
+    }),
   };
 
   async function widened(spoil: (fleet: RepositoryFleet) => Promise<void>): Promise<RepositoryFleet> {
     const fleet = await createRepositoryFleet({ world });
-    await fleet.commit('First release', { 'fleet/fleet.yaml': FLEET, ...kiosk('1.0.0'), ...rollout('1.0.0') });
+    await fleet.commit('First release', {
+      'fleet/fleet.yaml': FLEET,
+      ...kiosk('1.0.0'),
+      ...rollout('1.0.0'),
+    });
     await fleet.settle();
     await fleet.enrol(...identities(DEVICES, (n) => ({ product: n > 2 ? 'sign' : 'kiosk' })));
     await fleet.advance(WHOLE_ROLLOUT);
@@ -338,7 +372,10 @@ test('two rollouts that fail at once are both restored, each by a commit of its 
   await fleet.advance(2 * HOUR);
   await fleet.pull();
   const subjects = await fleet.native('log', '-2', '--format=%s');
-  expect(subjects.split('\n').sort()).toEqual(['Revert "Release kiosk 1.1.0"', 'Revert "Release sign 2.1.0"']);
+  expect(subjects.split('\n').sort()).toEqual([
+    'Revert "Release kiosk 1.1.0"',
+    'Revert "Release sign 2.1.0"',
+  ]);
   expect(await fleet.native('rev-parse', 'HEAD:fleet')).toBe(good);
   expect(fleet.versions()).toEqual(['1.0.0', '2.0.0', '1.0.0', '2.0.0', '1.0.0', '2.0.0', '1.0.0', '2.0.0']);
 });
