@@ -6,14 +6,8 @@
 import { Hono } from 'hono';
 import type { Clock } from '../clock.ts';
 import type { Fleet } from '../core/model/desired.ts';
-import {
-  ATTEMPT_STATES,
-  applyReport,
-  type DeviceRecord,
-  EXPOSURE_HOURS_MAX,
-  type Report,
-} from '../core/model/device.ts';
-import { DEVICE_ID_PATTERN, type DeviceId, type RolloutName } from '../core/model/ids.ts';
+import { applyReport, type DeviceRecord, type Report } from '../core/model/device.ts';
+import type { DeviceId, RolloutName } from '../core/model/ids.ts';
 import type { Program, ProgramRevision } from '../core/model/program.ts';
 import { type Instant, SECOND } from '../core/model/time.ts';
 import { IntakeFullError, StoreError } from '../store/errors.ts';
@@ -26,7 +20,8 @@ import {
   type DeviceTokenVerifier,
 } from '../trust/device-token.ts';
 import { issueCredential, verifyCredential, verifyEnrolmentToken } from '../trust/enrolment.ts';
-import { type Keys, PUBLIC_KEY_PATTERN, thumbprintOf } from '../trust/keys.ts';
+import { type Keys, thumbprintOf } from '../trust/keys.ts';
+import { ENROLMENT_SCHEMA, REPORT_SCHEMA } from './device-schemas.ts';
 import { compileSchema, readJson } from './limits.ts';
 import { methodNotAllowed, notFound, problem } from './problem.ts';
 
@@ -112,27 +107,7 @@ interface EnrolBody {
   readonly credential?: string;
 }
 
-const JWS = { type: 'string', maxLength: 12_288, description: 'a compact JWS' };
-const enrolSchema = compileSchema<EnrolBody>({
-  type: 'object',
-  description: 'an object',
-  properties: {
-    publicKey: {
-      type: 'string',
-      pattern: PUBLIC_KEY_PATTERN.source,
-      description: "an Ed25519 public key: base64url of its 32 bytes, a JWK's x",
-    },
-    id: {
-      type: 'string',
-      pattern: DEVICE_ID_PATTERN.source,
-      description: 'a device id of 1 to 128 characters',
-    },
-    token: JWS,
-    credential: JWS,
-  },
-  required: ['publicKey'],
-  additionalProperties: false,
-});
+const checkEnrolment = compileSchema<EnrolBody>(ENROLMENT_SCHEMA);
 
 /** Who the device will be, as its token or credential says. */
 interface Admission {
@@ -146,7 +121,7 @@ interface Admission {
 }
 
 async function enrol(api: Api, request: Request): Promise<Response> {
-  const read = await readJson(request, { maxBytes: ENROL_BYTES_MAX, schema: enrolSchema });
+  const read = await readJson(request, { maxBytes: ENROL_BYTES_MAX, schema: checkEnrolment });
   if (read.kind === 'refused') return read.response;
   const admission = await admit(api, read.body);
   if (admission instanceof Response) return admission;
@@ -282,89 +257,13 @@ function matchesEtag(ifNoneMatch: string | null, etag: string): boolean {
 
 type ReportBody = Omit<Report, 'signals' | 'exposureHours' | 'events'> & Partial<Report>;
 
-const COUNT = {
-  type: 'integer',
-  minimum: 0,
-  maximum: Number.MAX_SAFE_INTEGER,
-  description: 'a whole number from 0 to 2^53 - 1',
-};
-const REVISION = {
-  type: 'string',
-  pattern: '^sha256:[0-9a-f]{64}$',
-  description: 'sha256: and 64 lower-case hex digits',
-};
-const NAME = {
-  type: 'string',
-  pattern: '^[A-Za-z][A-Za-z0-9_.-]{0,63}$',
-  description: 'a name of at most 64 letters, digits and _ . - that begins with a letter',
-};
-/** What no database's JSON can hold is refused here rather than lost there: NUL, and halves of surrogate pairs. */
-const STORABLE = '^[^\\u0000\\p{Surrogate}]*$';
-
-const reportSchema = compileSchema<ReportBody>({
-  type: 'object',
-  description: 'an object',
-  properties: {
-    bootId: {
-      type: 'string',
-      pattern: '^[A-Za-z0-9_.:-]{1,64}$',
-      description: '1 to 64 letters, digits and _ . : -',
-    },
-    seq: COUNT,
-    generation: COUNT,
-    running: REVISION,
-    attempt: {
-      type: 'object',
-      description: 'an object',
-      properties: {
-        revision: REVISION,
-        state: { enum: ATTEMPT_STATES, description: `one of ${ATTEMPT_STATES.join(', ')}` },
-        category: NAME,
-        message: {
-          type: 'string',
-          maxLength: 2048,
-          pattern: STORABLE,
-          description: 'text of at most 2,048 characters, without NUL',
-        },
-      },
-      required: ['revision', 'state'],
-      additionalProperties: false,
-    },
-    signals: {
-      type: 'object',
-      description: 'an object of at most 64 signals',
-      maxProperties: 64,
-      propertyNames: NAME,
-      additionalProperties: {
-        type: ['boolean', 'number', 'string'],
-        maxLength: 256,
-        pattern: STORABLE,
-        description: 'true, false, a finite number, or text of at most 256 characters, without NUL',
-      },
-    },
-    exposureHours: {
-      type: 'number',
-      minimum: 0,
-      maximum: EXPOSURE_HOURS_MAX,
-      description: `hours, from 0 to ${EXPOSURE_HOURS_MAX}`,
-    },
-    events: {
-      type: 'object',
-      description: 'an object of at most 64 counts',
-      maxProperties: 64,
-      propertyNames: NAME,
-      additionalProperties: COUNT,
-    },
-  },
-  required: ['bootId', 'seq', 'generation'],
-  additionalProperties: false,
-});
+const checkReport = compileSchema<ReportBody>(REPORT_SCHEMA);
 
 async function report(api: Api, request: Request, id: string): Promise<Response> {
   // Who it is comes first: a stranger cannot make the server read a body.
   const caller = await authenticate(api, request, id);
   if (caller instanceof Response) return caller;
-  const read = await readJson(request, { maxBytes: REPORT_BYTES_MAX, schema: reportSchema });
+  const read = await readJson(request, { maxBytes: REPORT_BYTES_MAX, schema: checkReport });
   if (read.kind === 'refused') return read.response;
 
   const received = fileFailure({ signals: {}, exposureHours: 0, events: {}, ...read.body });

@@ -35,6 +35,13 @@ interface Kept {
 
 type Listener = ReadableStreamDefaultController<Uint8Array>;
 
+/** The HTTP server prints what a stream ends with: a person finds a sentence there and no stack. */
+function tooSlow(): Error {
+  const error = new Error(`a listener of /api/events left ${UNREAD_MAX} messages unread and was cut off`);
+  error.stack = error.message;
+  return error;
+}
+
 export function createEventHub(clock: Clock): EventHub {
   // Numbers start again with the process; its start tells them apart.
   const startedAt = clock.now();
@@ -46,7 +53,7 @@ export function createEventHub(clock: Clock): EventHub {
   function send(bytes: Uint8Array): void {
     for (const listener of listeners) {
       if ((listener.desiredSize ?? 0) > 0) listener.enqueue(bytes);
-      else remove(listener, new Error(`the listener left ${UNREAD_MAX} messages unread`));
+      else remove(listener, tooSlow());
     }
   }
 

@@ -3,10 +3,9 @@
  * against what the app really answers. Answers may gain members; clients ignore those that they do not know.
  */
 import { Hono } from 'hono';
-import { ATTEMPT_STATES, EXPOSURE_HOURS_MAX } from '../core/model/device.ts';
 import { DEVICE_ID_PATTERN } from '../core/model/ids.ts';
 import { DEVICE_STATUSES, ROLLOUT_STATES } from '../core/status.ts';
-import { PUBLIC_KEY_PATTERN } from '../trust/keys.ts';
+import { ENROLMENT_SCHEMA, REPORT_SCHEMA } from './device-schemas.ts';
 import { DEVICES_LIMIT, SCANNED_MAX } from './operator-api.ts';
 
 /** As much of OpenAPI 3.1 as is used here. */
@@ -87,10 +86,7 @@ const REVISION = {
 const SCORE = { type: 'string', pattern: '^[0-9a-f]{16}$' };
 const DEVICE_ID = { type: 'string', pattern: DEVICE_ID_PATTERN.source };
 const JWS = { type: 'string', maxLength: 12_288, description: 'A compact JWS.' };
-const SIGNAL_NAME = { type: 'string', pattern: '^[A-Za-z][A-Za-z0-9_.-]{0,63}$' };
-/** No NUL, and no half of a surrogate pair: what no database's JSON can hold. */
-const STORABLE = '^[^\\u0000\\p{Surrogate}]*$';
-const SIGNAL = { type: ['boolean', 'number', 'string'], maxLength: 256, pattern: STORABLE };
+const SIGNAL = REPORT_SCHEMA.properties.signals.additionalProperties;
 const STATES_OF_ROLLOUT = { enum: ROLLOUT_STATES };
 const STAGE_STATE = { enum: ['scheduled', 'running', 'passed', 'failed'] };
 const LABELS = mapOf(TEXT);
@@ -365,40 +361,9 @@ const schemas = {
       }),
     ),
   }),
-  ReportedAttempt: {
-    ...object(
-      { revision: REVISION, state: { enum: ATTEMPT_STATES } },
-      { category: SIGNAL_NAME, message: { type: 'string', maxLength: 2048, pattern: STORABLE } },
-    ),
-    additionalProperties: false,
-  },
-  Report: {
-    ...object(
-      { bootId: { type: 'string', pattern: '^[A-Za-z0-9_.:-]{1,64}$' }, seq: COUNT, generation: COUNT },
-      {
-        running: REVISION,
-        attempt: ref('ReportedAttempt'),
-        signals: { ...mapOf(SIGNAL), maxProperties: 64, propertyNames: SIGNAL_NAME },
-        exposureHours: { ...AMOUNT, maximum: EXPOSURE_HOURS_MAX },
-        events: { ...mapOf(COUNT), maxProperties: 64, propertyNames: SIGNAL_NAME },
-      },
-    ),
-    additionalProperties: false,
-  },
-  Enrolment: {
-    ...object(
-      {
-        publicKey: {
-          type: 'string',
-          pattern: PUBLIC_KEY_PATTERN.source,
-          description: "An Ed25519 public key: base64url of its 32 bytes, a JWK's x.",
-        },
-      },
-      { id: DEVICE_ID, token: JWS, credential: JWS },
-    ),
-    additionalProperties: false,
-    oneOf: [{ required: ['token'] }, { required: ['credential'] }],
-  },
+  ReportedAttempt: REPORT_SCHEMA.properties.attempt,
+  Report: REPORT_SCHEMA,
+  Enrolment: { ...ENROLMENT_SCHEMA, oneOf: [{ required: ['token'] }, { required: ['credential'] }] },
   Enrolled: object({
     id: DEVICE_ID,
     credential: JWS,
