@@ -7,7 +7,7 @@ import { rolloutStatuses, type StageStatus } from '../core/status.ts';
 import type { ReconcileEvent, ReconcilerState } from '../reconcile/reconciler.ts';
 import { STORY_ROLLOUT } from '../simulate/story.ts';
 import { eventLines } from './event-text.ts';
-import type { Output } from './output.ts';
+import { type Output, wrap } from './output.ts';
 import { rolloutLines } from './status-text.ts';
 
 export interface DemoView {
@@ -65,7 +65,8 @@ export function createDemoView(out: Output): DemoView {
 
     event(event) {
       const style = styleOf(event);
-      print(eventLines(event).map((line) => (style === undefined ? line : out.paint(style, line))));
+      const lines = eventLines(event).flatMap((line) => wrapped(line, out));
+      print(lines.map((line) => (style === undefined ? line : out.paint(style, line))));
     },
 
     committed(message, oid) {
@@ -109,9 +110,12 @@ export function createDemoView(out: Output): DemoView {
         kept
           ? 'Check it yourself, with git alone:'
           : 'With --data DIR the repository is kept, and git alone checks it:',
-        `  git -C ${at} rev-parse main:fleet outcomes:known-good/${STORY_ROLLOUT}   ${out.paint('dim', '# twice the same')}`,
-        `  git -C ${at} log --oneline main                ${out.paint('dim', '# the revert')}`,
-        `  git -C ${at} log --reverse outcomes            ${out.paint('dim', '# what was decided, and why')}`,
+        out.paint('dim', '  # twice the same id: what main wants, and the known-good snapshot'),
+        `  git -C ${at} rev-parse main:fleet outcomes:known-good/${STORY_ROLLOUT}`,
+        out.paint('dim', '  # the revert'),
+        `  git -C ${at} log --oneline main`,
+        out.paint('dim', '  # what was decided, and why'),
+        `  git -C ${at} log --reverse outcomes`,
       ]);
     },
 
@@ -127,6 +131,12 @@ export function createDemoView(out: Output): DemoView {
 
     close: erase,
   };
+}
+
+/** A line in as many as the terminal needs, the further ones below its text. */
+function wrapped(line: string, out: Output): string[] {
+  const indent = /^ */.exec(line)?.[0] ?? '';
+  return wrap(line.trimStart(), out, indent);
 }
 
 function styleOf(event: ReconcileEvent): 'green' | 'red' | 'yellow' | undefined {

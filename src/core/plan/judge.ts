@@ -28,15 +28,21 @@ export function judgeFailures(
   if (failed < halts) return undefined;
   const ratio = failed / failuresAllowed(stage);
   const action = onFailure === 'rollback' || (onFailure === 'ladder' && ratio >= LADDER_ROLLBACK_RATIO);
-  const top = [...tally.failures].sort((a, b) => b[1] - a[1])[0];
   return {
     kind: 'breach',
     action: action ? 'rollBack' : 'pause',
     because:
-      `${failed} of ${stage.devices} devices of stage ${stage.name} failed` +
-      `${top === undefined ? '' : `, most of them with ${top[0]}`}; ` +
+      `${failed} of ${stage.devices} devices of stage ${stage.name} failed${mainCategory(tally)}; ` +
       `the error threshold ${formatThreshold(stage.errorThreshold)} halts at ${halts}`,
   };
+}
+
+/** ` with install.disk-full`, or how many of the failures that is, where there are others. */
+function mainCategory(tally: StageTally): string {
+  const [top] = [...tally.failures].sort((a, b) => b[1] - a[1]);
+  if (top === undefined) return '';
+  const [category, devices] = top;
+  return devices === tally.counts.failed ? ` with ${category}` : `, ${devices} of them with ${category}`;
 }
 
 /** The failures that the threshold stands for, as a divisor: a share of a small stage may be less than one device. */
