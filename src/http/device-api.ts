@@ -123,9 +123,11 @@ interface Admission {
 async function enrol(api: Api, request: Request): Promise<Response> {
   const read = await readJson(request, { maxBytes: ENROL_BYTES_MAX, schema: checkEnrolment });
   if (read.kind === 'refused') return read.response;
+  const published = api.program();
+  if (published === undefined) return noProgram();
   const admission = await admit(api, read.body);
   if (admission instanceof Response) return admission;
-  if (isRevoked(api.program(), admission.id)) return revoked(admission.id);
+  if (isRevoked(published, admission.id)) return revoked(admission.id);
 
   const now = api.clock.now();
   const { record, isNew } = await api.intake.submit(admission.id, (before) => {
@@ -292,8 +294,13 @@ interface Caller {
   readonly published: PublishedProgram;
 }
 
-/** The device that asks for its own documents, or the problem with it. Nobody is served before revocations are known. */
+/**
+ * The device that asks for its own documents, or the problem with it. Before the first program neither revocations nor
+ * the fleet's name are known, and a token that is fine would be refused for good.
+ */
 async function authenticate(api: Api, request: Request, id: string): Promise<Caller | Response> {
+  const published = api.program();
+  if (published === undefined) return noProgram();
   const token = /^Bearer +(\S+) *$/i.exec(request.headers.get('authorization') ?? '')?.[1];
   if (token === undefined) {
     return problem('token-missing', {
@@ -313,14 +320,6 @@ async function authenticate(api: Api, request: Request, id: string): Promise<Cal
       next: `ask for /v1/devices/${encodeURIComponent(device.id)}`,
     });
   }
-  const published = api.program();
-  if (published === undefined) {
-    return problem('no-program', {
-      detail: 'the fleet repository has not been read yet',
-      next: 'try again later',
-      headers: RETRY_AFTER,
-    });
-  }
   return isRevoked(published, device.id) ? revoked(device.id) : { device, published };
 }
 
@@ -333,15 +332,22 @@ const TOKEN_NEXT: Readonly<Record<Exclude<DeviceTokenRefusal, 'unknown-device'>,
   'wrong-audience': "put this fleet's name into aud",
 };
 
-function isRevoked(published: PublishedProgram | undefined, id: DeviceId): boolean {
-  const devices = published?.program.devices;
+function isRevoked({ program: { devices } }: PublishedProgram, id: DeviceId): boolean {
   // An id may be the name of something that every object inherits.
-  return devices !== undefined && Object.hasOwn(devices, id) && devices[id]?.revoked === true;
+  return Object.hasOwn(devices, id) && devices[id]?.revoked === true;
 }
 
 function revoked(id: DeviceId): Response {
   const detail = `device "${id}" is revoked in the fleet's repository`;
   return problem('revoked', { detail, next: 'an operator can take the revocation back with a commit' });
+}
+
+function noProgram(): Response {
+  return problem('no-program', {
+    detail: 'the fleet repository has not been read yet',
+    next: 'try again later',
+    headers: RETRY_AFTER,
+  });
 }
 
 function unknownDevice(detail: string): Response {

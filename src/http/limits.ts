@@ -26,7 +26,13 @@ export async function readJson<T>(
   const wrongType = judgeMediaType(request.headers);
   if (wrongType !== undefined) return wrongType;
 
-  const bytes = await readBytes(request, maxBytes);
+  let bytes: Uint8Array | undefined;
+  try {
+    bytes = await readBytes(request, maxBytes);
+  } catch {
+    // The client hung up or sent no HTTP. Nobody may hear this, but it is no fault of ours.
+    return refused('invalid-json', 'expected a whole body, found one that broke off', 'send it again');
+  }
   if (bytes === undefined) {
     return refused('body-too-large', `expected at most ${maxBytes} bytes`, 'send less at once');
   }

@@ -1,10 +1,12 @@
 /** Puts an app on a socket, with bounds on what a slow or hostile client can hold. */
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
+import { createServer, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { getRequestListener } from '@hono/node-server';
 import type { Hono } from 'hono';
 import { SECOND } from '../core/model/time.ts';
+import { problem } from './problem.ts';
 
 export interface Listener {
   /** `http://127.0.0.1:8080`, with the port that was really taken. */
@@ -17,6 +19,8 @@ const LIMITS = {
   /** A client has this long to send its headers, and this long for the whole request. */
   headersTimeout: 10 * SECOND,
   requestTimeout: 30 * SECOND,
+  /** How often these two are looked at; Node's half a minute would let them pass unnoticed for that long. */
+  connectionsCheckingInterval: 2 * SECOND,
   /** Longer than common proxies keep a connection, so that they close it first. */
   keepAliveTimeout: 75 * SECOND,
   maxHeaderSize: 16 * 1024,
@@ -28,7 +32,13 @@ export async function listen(
   app: Pick<Hono, 'fetch'>,
   at: { host: string; port: number },
 ): Promise<Listener> {
-  const server: Server = createServer(LIMITS, getRequestListener(app.fetch));
+  // Without a Host header, as HTTP/1.0 allows, a request is for the address that it reached.
+  const answer = getRequestListener(app.fetch, { hostname: at.host, errorHandler: () => notHttp() });
+  const server: Server = createServer(LIMITS, answer);
+  // An expectation that we do not know may be passed over, RFC 9110 §10.1.1.
+  server.on('checkExpectation', answer);
+  server.on('connect', (_request, socket) => void refuse(socket, notHttp()));
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => void refuse(socket, badRequest(error)));
   server.listen(at.port, at.host);
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
@@ -44,6 +54,51 @@ export async function listen(
       clearTimeout(cut);
     },
   };
+}
+
+/** What a parser makes of bytes that never became a request: https://nodejs.org/api/http.html#event-clienterror */
+function badRequest({ code }: NodeJS.ErrnoException): Response {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW': {
+      const detail = `expected at most ${LIMITS.maxHeaderSize} bytes of headers and path, found more`;
+      return problem('headers-too-large', { detail, next: 'send fewer or shorter ones' });
+    }
+    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW': {
+      const detail = 'expected few chunk extensions, found many';
+      return problem('body-too-large', { detail, next: 'leave them out' });
+    }
+    case 'ERR_HTTP_REQUEST_TIMEOUT': {
+      const [headers, whole] = [LIMITS.headersTimeout / SECOND, LIMITS.requestTimeout / SECOND];
+      const detail = `expected the headers within ${headers} s and the whole request within ${whole} s`;
+      return problem('request-too-slow', { detail, next: 'send it again, faster' });
+    }
+    default:
+      return notHttp();
+  }
+}
+
+function notHttp(): Response {
+  const detail = 'expected an HTTP/1.1 request for a path of this server, found something else';
+  return problem('malformed-request', { detail, next: 'check the request line, the Host header and the framing' });
+}
+
+/** Answers on a socket that no request came from, and closes it. */
+async function refuse(socket: Duplex, response: Response): Promise<void> {
+  // Node knows the response under way, if there is one: whatever follows its head would be taken for its body.
+  const underWay = (socket as Duplex & { readonly _httpMessage?: ServerResponse | null })._httpMessage;
+  if (!socket.writable || underWay?.headersSent) {
+    socket.destroy();
+    return;
+  }
+  const { status, headers } = response;
+  const body = await response.text();
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    ...Array.from(headers, ([name, value]) => `${name}: ${value}`),
+    `content-length: ${Buffer.byteLength(body)}`,
+    'connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy());
 }
 
 /** `HOST:PORT`, `:PORT`, `PORT` or `[::1]:PORT`; undefined where it is none of these. */

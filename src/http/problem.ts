@@ -4,6 +4,7 @@
  */
 
 const PROBLEMS = {
+  'malformed-request': { status: 400, title: 'This is not HTTP as we speak it' },
   'invalid-json': { status: 400, title: 'The body is not JSON' },
   'invalid-body': { status: 400, title: 'The body is not what this path takes' },
   'invalid-query': { status: 400, title: 'The query is not what this path takes' },
@@ -21,9 +22,11 @@ const PROBLEMS = {
   revoked: { status: 403, title: 'The device is revoked' },
   'not-found': { status: 404, title: 'There is nothing here' },
   'method-not-allowed': { status: 405, title: 'The path does not take this method' },
+  'request-too-slow': { status: 408, title: 'The request took too long to arrive' },
   'id-taken': { status: 409, title: 'Another key is registered for this id' },
   'body-too-large': { status: 413, title: 'The body is too large' },
   'not-json': { status: 415, title: 'The body must be plain application/json' },
+  'headers-too-large': { status: 431, title: 'The headers are too large' },
   internal: { status: 500, title: 'Tidegate failed' },
   'intake-full': { status: 503, title: 'Too many changes wait to be stored' },
   'store-unavailable': { status: 503, title: 'The store does not take changes' },

@@ -149,7 +149,8 @@ export function createReconciler(
     let held = record.held;
     let recorded = 0;
     if (decisions.length > 0 && held === undefined) {
-      const epoch = state.published?.version ?? 0;
+      // The version that publishing these decisions will have.
+      const epoch = versionAfter(state.published?.version ?? 0, now);
       const result = await recordDecisions(git, { tip: record.tip, decisions, at: now, epoch }).catch(
         refusal,
       );
@@ -244,7 +245,8 @@ export function createReconciler(
     const program = buildProgram(desired, outcomes);
     const last = state.published;
     if (last !== undefined && JSON.stringify(last.program) === JSON.stringify(program)) return;
-    const next = { version: Math.max((last?.version ?? 0) + 1, Math.floor(now / SECOND)), program };
+    const highest = last?.version ?? (await recordedVersion(git, state.tip));
+    const next = { version: versionAfter(highest, now), program };
     if (!(await store.swapProgram(next, last?.version ?? 0))) {
       state = { ...state, published: await store.program() };
       throw new Error('another process published a program; planning anew');
@@ -326,6 +328,18 @@ export function createReconciler(
 /** A write that failed holds what opens like one that was refused; the next pass tries again. */
 function refusal(error: unknown): { kind: 'refused'; reason: string } {
   return { kind: 'refused', reason: error instanceof Error ? error.message : String(error) };
+}
+
+/** Versions rise with every publication and, so that an empty store starts above what was, with the time. */
+function versionAfter(last: number, now: Instant): number {
+  return Math.max(last + 1, Math.floor(now / SECOND));
+}
+
+/** The version that a lost store had reached, as its decisions say: devices refuse to go back. 0 where there are none. */
+async function recordedVersion(git: Git, tip: Oid | undefined): Promise<number> {
+  if (tip === undefined) return 0;
+  const { message } = await git.commit(tip);
+  return Number(/^Epoch: ([0-9]+)$/m.exec(message)?.[1] ?? 0);
 }
 
 /** What `outcomes` says, and why nothing may be added to it now. */

@@ -22,6 +22,7 @@ export type Command =
       readonly rollout: RolloutChoice;
       readonly quality: '' | '-bad' | '-broken';
       readonly onFailure: Wish['onFailure'];
+      readonly stages: number;
     }
   | { readonly kind: 'goBack'; readonly rollout: RolloutChoice; readonly releases: number }
   | { readonly kind: 'edit'; readonly rollout: RolloutChoice; readonly change: Partial<Wish> }
@@ -58,6 +59,7 @@ export const command: fc.Arbitrary<Command> = fc.oneof(
       rollout,
       quality: fc.constantFrom('', '', '-bad', '-broken'),
       onFailure: fc.constantFrom('ladder', 'pause', 'rollback'),
+      stages: fc.constantFrom(0, 1, 1, 2, 3),
     }),
   },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('goBack'), rollout, releases: fc.nat({ max: 3 }) }) },
@@ -182,15 +184,11 @@ function createPeople(chaos: Chaos) {
     await chaos.commit(`Change ${name}: ${JSON.stringify(change)}`, wishFiles(name, next));
   }
 
-  async function release(
-    name: RolloutChoice,
-    quality: string,
-    onFailure: Wish['onFailure'] = 'ladder',
-  ): Promise<void> {
+  async function release(name: RolloutChoice, quality: string, change: Partial<Wish> = {}): Promise<void> {
     releases += 1;
     const version = `1.${releases}.0${quality}`;
     versions.set(name, [...(versions.get(name) ?? []), version]);
-    await wish(name, { version, onFailure });
+    await wish(name, { onFailure: 'ladder', ...change, version });
   }
 
   async function enrol(count: number): Promise<void> {
@@ -251,7 +249,10 @@ function createPeople(chaos: Chaos) {
       const target = 'device' in command ? chaos.devices[command.device % chaos.devices.length] : undefined;
       switch (command.kind) {
         case 'release':
-          return release(command.rollout, command.quality, command.onFailure);
+          return release(command.rollout, command.quality, {
+            onFailure: command.onFailure,
+            stages: command.stages,
+          });
         case 'goBack': {
           const version = versions.get(command.rollout)?.at(-1 - command.releases);
           if (version !== undefined) await wish(command.rollout, { version });

@@ -54,6 +54,7 @@ export interface Decision {
     | 'supersede'
     | 'rollBack'
     | 'recordRestored'
+    | 'recordOperation'
     | 'recordLearnings';
   /** `opens` takes effect once it is committed; `closes` as soon as it is durable here; `records` has no effect on devices. */
   readonly effect: 'opens' | 'closes' | 'records';

@@ -1,0 +1,106 @@
+/** Nothing is under way: does a new attempt begin? */
+import type { Operation } from '../model/desired.ts';
+import { sha256Hex } from '../model/manifest.ts';
+import { type Attempt, isFinished } from '../model/outcome.ts';
+import { isRestoring, stepRestore, takeBack } from './restoration.ts';
+import { type Context, canonical, decide, operations, type Step } from './step.ts';
+
+export function stepIdle(context: Context, latest: Attempt | undefined): Step {
+  const { rollout, knownGood, attempts } = context;
+  if (latest === undefined) return create(context, {});
+
+  if (knownGood !== undefined && rollout.revision === knownGood.revision) {
+    return stepOnKnownGood(context, latest, knownGood);
+  }
+  const failed = attempts.findLast((attempt) => attempt.revision === rollout.revision);
+  if (failed === undefined || !wasGivenUp(failed)) return create(context, { latest });
+  const retry = retryOf(context, failed);
+  if (retry !== undefined) return create(context, { retry, latest });
+  if (failed === latest && isRestoring(latest)) return stepRestore(context, latest);
+  return {
+    kind: 'wait',
+    reason:
+      failed.cause === 'operator'
+        ? `attempt ${failed.attempt} of this revision was cancelled; change what is installed, or ask for a retry`
+        : `revision is quarantined: attempt ${failed.attempt} failed; change what is installed, or ask for a retry`,
+  };
+}
+
+/**
+ * A failed or cancelled revision does not start again by itself, whoever ended the attempt. One that a commit took
+ * away before it failed may come back.
+ */
+function wasGivenUp(attempt: Attempt): boolean {
+  if (!isFinished(attempt) || attempt.state === 'succeeded') return false;
+  return attempt.cause === 'operator' || attempt.stages.some(({ state }) => state === 'failed');
+}
+
+/** The entry that asks for what was given up again, by the number of that attempt or of the latest one. */
+function retryOf(context: Context, failed: Attempt): Operation | undefined {
+  const latest = context.attempts.at(-1) ?? failed;
+  return [failed, latest].flatMap((attempt) => operations(context, attempt, ['retry']))[0];
+}
+
+/** Main wants what is known to be good. Only a wider condition makes work. */
+function stepOnKnownGood(context: Context, latest: Attempt, knownGood: Attempt): Step {
+  const { rollout, tally, attempts } = context;
+  const since = attempts.filter((attempt) => attempt.attempt > knownGood.attempt);
+  const abandoned = since.findLast((attempt) => attempt.stages.length > 0);
+  if (abandoned !== undefined && abandoned.state !== 'rolledBack')
+    return takeBack(context, abandoned, knownGood);
+  const condition = canonical(rollout.condition);
+  const isWider = condition !== canonical(knownGood.condition);
+  const rolledBack = since.findLast((attempt) => attempt.state === 'rolledBack');
+  // A widening that failed is undone while main wants just that; another condition is another wish.
+  const isMoot =
+    rolledBack?.excluding !== undefined && isWider && canonical(rolledBack.condition) !== condition;
+  if (rolledBack !== undefined && isRestoring(rolledBack) && !isMoot) return stepRestore(context, rolledBack);
+  if (isWider && tally.newcomers > 0) {
+    const excluding = knownGood.condition;
+    const failed = since.findLast((each) => wasGivenUp(each) && canonical(each.condition) === condition);
+    if (failed === undefined) return create(context, { latest, excluding });
+    const retry = retryOf(context, failed);
+    if (retry !== undefined) return create(context, { retry, latest, excluding });
+    return {
+      kind: 'wait',
+      reason: `widening to this condition failed in attempt ${failed.attempt}; change the condition, or ask for a retry`,
+    };
+  }
+  return {
+    kind: 'wait',
+    reason:
+      `known-good (attempt ${knownGood.attempt}) is in force: ${tally.healthy} of ${tally.actual} devices healthy` +
+      `${tally.unhealthy > 0 ? `, ${tally.unhealthy} unhealthy` : ''}`,
+  };
+}
+
+function create(context: Context, from: { latest?: Attempt; retry?: Operation; excluding?: string }): Step {
+  const { rollout, attempts, input } = context;
+  const number = (from.latest?.attempt ?? 0) + 1;
+  const first = attempts[0];
+  const { desired, now, observed } = input;
+  const attempt: Attempt = {
+    rollout: rollout.name,
+    attempt: number,
+    revision: rollout.revision,
+    manifest: rollout.manifest,
+    snapshot: desired.snapshot,
+    commit: desired.commit,
+    condition: rollout.condition,
+    ...(from.excluding === undefined ? {} : { excluding: from.excluding }),
+    seed: rollout.seed ?? first?.seed ?? sha256Hex(`${observed.randomHex}\0${rollout.name}`).slice(0, 32),
+    createdAt: now,
+    state: 'ready',
+    cause: 'created',
+    stages: [],
+    history: [{ at: now, state: 'ready', cause: 'created' }],
+    appliedOperations: from.retry === undefined ? [] : [from.retry.id],
+    learnings: '',
+  };
+  return decide(
+    'create',
+    'records',
+    attempt,
+    `attempt ${number} of ${rollout.manifest.distributionSet} is ready`,
+  );
+}
