@@ -18,6 +18,7 @@ import {
   attemptKey,
   type Decision,
   type Plan,
+  type RestoreResult,
   type Want,
   wantKey,
 } from '../core/plan/contract.ts';
@@ -123,51 +124,33 @@ export function createReconciler(
     // After a restart devices are served again before git is asked, which may be away.
     if (state.published === undefined) state = { ...state, published: await store.program() };
 
-    const { record, wanted } = await readRepository(notes);
+    const { repository, wanted } = await readRepository(notes);
     announce(wanted, now);
-    state = { ...state, wanted, outcomes: record.outcomes, tip: record.tip };
+    state = { ...state, wanted, outcomes: repository.outcomes, tip: repository.tip };
     if (wanted.desired === undefined) {
       passed(now, { report: [], tally: state.tally });
       return { again: false };
     }
 
-    const pending = notes.closings.filter((closing) => isPending(closing, record.outcomes));
-    const outcomes = applyDecisions(record.outcomes, pending);
-    const made = await decide(wanted.desired, { wanted, outcomes, held: record.held, now, notes });
+    const pending = notes.closings.filter((closing) => isPending(closing, repository.outcomes));
+    const outcomes = applyDecisions(repository.outcomes, pending);
+    const made = await decide(wanted.desired, { wanted, outcomes, held: repository.held, now, notes });
 
     // What closes holds from here on, whatever becomes of its commit.
     const closings = [...pending, ...made.plan.decisions.filter(({ effect }) => effect === 'closes')];
     notes = await keep(notes, {
       applied: wanted.desired.commit,
-      ...(record.tip === undefined || record.held !== undefined ? {} : { tip: record.tip }),
+      ...(repository.tip === undefined || repository.held !== undefined ? {} : { tip: repository.tip }),
       soaks: made.plan.soaks,
       closings,
     });
-    await publish(wanted.desired, applyDecisions(record.outcomes, closings), now);
+    await publish(wanted.desired, applyDecisions(repository.outcomes, closings), now);
 
     const decisions = [...pending, ...made.plan.decisions];
-    let held = record.held;
-    let recorded = 0;
-    if (decisions.length > 0 && held === undefined) {
-      // The version that publishing these decisions will have.
-      const epoch = versionAfter(state.published?.version ?? 0, now);
-      const result = await recordDecisions(git, { tip: record.tip, decisions, at: now, epoch }).catch(
-        refusal,
-      );
-      if (result.kind === 'lost') return { again: true };
-      if (result.kind === 'refused')
-        held = `the branch ${OUTCOMES_BRANCH} cannot be written: ${result.reason}`;
-      else {
-        recorded = decisions.length;
-        const after = applyDecisions(record.outcomes, decisions);
-        state = { ...state, outcomes: after, tip: result.tip };
-        notes = await keep(notes, { tip: result.tip, closings: [] });
-        for (const [index, decision] of decisions.entries()) {
-          onEvent({ kind: 'decision', at: now, decision, commit: result.commits[index] ?? result.tip });
-        }
-        await publish(wanted.desired, after, now);
-      }
-    }
+    const recorded = await record(wanted.desired, { repository, decisions, now });
+    if (recorded.kind === 'lost') return { again: true };
+    const { held } = recorded;
+
     // On a broken tip nothing can be restored: what people mend first is looked at first.
     const isWhole = wanted.desired.commit === wanted.head;
     const restored = held === undefined && isWhole ? await restore(made.plan, wanted.desired, notes) : false;
@@ -175,7 +158,38 @@ export function createReconciler(
     const times = made.plan.report.flatMap(({ until }) =>
       until === undefined || until <= now ? [] : [until],
     );
-    return { again: recorded > 0 || restored, ...(times.length === 0 ? {} : { wakeAt: Math.min(...times) }) };
+    const again = recorded.count > 0 || restored;
+    return { again, ...(times.length === 0 ? {} : { wakeAt: Math.min(...times) }) };
+  }
+
+  /**
+   * Commits the decisions; what opens takes effect with that. `lost`: somebody else's came first, plan anew. `held`: they
+   * could not be written, and the next pass tries again.
+   */
+  async function record(
+    desired: DesiredState,
+    given: { repository: Recorded; decisions: readonly Decision[]; now: Instant },
+  ): Promise<{ kind: 'lost' } | { kind: 'recorded'; count: number; held?: string }> {
+    const { repository, decisions, now } = given;
+    if (repository.held !== undefined) return { kind: 'recorded', count: 0, held: repository.held };
+    if (decisions.length === 0) return { kind: 'recorded', count: 0 };
+    // The version that publishing these decisions will have.
+    const epoch = versionAfter(state.published?.version ?? 0, now);
+    const writing = recordDecisions(git, { tip: repository.tip, decisions, at: now, epoch });
+    const result = await writing.catch(refusal);
+    if (result.kind === 'lost') return result;
+    if (result.kind === 'refused') {
+      const held = `the branch ${OUTCOMES_BRANCH} cannot be written: ${result.reason}`;
+      return { kind: 'recorded', count: 0, held };
+    }
+    const outcomes = applyDecisions(repository.outcomes, decisions);
+    state = { ...state, outcomes, tip: result.tip };
+    if (notes !== undefined) notes = await keep(notes, { tip: result.tip, closings: [] });
+    for (const [index, decision] of decisions.entries()) {
+      onEvent({ kind: 'decision', at: now, decision, commit: result.commits[index] ?? result.tip });
+    }
+    await publish(desired, outcomes, now);
+    return { kind: 'recorded', count: decisions.length };
   }
 
   /** Plans until no question is left whose answer would let something move. */
@@ -212,21 +226,21 @@ export function createReconciler(
    * What the repository wants and remembers. While it cannot be read, what was read last stands and nothing opens:
    * open stages go on, and a breach still stops them.
    */
-  async function readRepository(known: Notes): Promise<{ record: Recorded; wanted: Wanted }> {
+  async function readRepository(known: Notes): Promise<{ repository: Recorded; wanted: Wanted }> {
     try {
-      const record = await readRecord(known);
+      const repository = await readRecord(known);
       const wanted = await readWanted(git, {
         branch,
         cache: ports.cache,
-        outcomes: record.outcomes,
+        outcomes: repository.outcomes,
         before: state.wanted,
         ...(known.applied === undefined ? {} : { applied: known.applied }),
       });
-      return { record, wanted };
+      return { repository, wanted };
     } catch (error) {
       if (state.wanted?.desired === undefined) throw error;
       const held = `the repository cannot be read: ${error instanceof Error ? error.message : String(error)}`;
-      return { record: { tip: state.tip, outcomes: state.outcomes, held }, wanted: state.wanted };
+      return { repository: { tip: state.tip, outcomes: state.outcomes, held }, wanted: state.wanted };
     }
   }
 
@@ -256,7 +270,8 @@ export function createReconciler(
 
   /** Restoring commits that main still lacks. True where main moved, so that the next pass sees it. */
   async function restore(made: Plan, { commit: tip }: DesiredState, known: Notes): Promise<boolean> {
-    const restorations = new Map(known.restorations);
+    // Results are kept until the plan has recorded them; then nobody asks for the restoration any more.
+    const restorations = new Map<string, RestoreResult>();
     for (const each of made.restores) {
       const at = clock.now();
       const result = await restoreMain(git, { restore: each, branch, tip, at, cache: ports.cache });
@@ -267,7 +282,7 @@ export function createReconciler(
         onEvent({ kind: 'restored', at, attempt: each.attempt, commit: result.commit, subject });
       } else onEvent({ kind: 'diverged', at, attempt: each.attempt, reason: result.reason });
     }
-    if (made.restores.length > 0) notes = await keep(known, { restorations });
+    notes = await keep(known, { restorations });
     return made.restores.length > 0;
   }
 
