@@ -1,5 +1,6 @@
 /** What happens, one line per event: the log of `serve` and the story of the demo. */
 import { shortRevision } from '../core/model/ids.ts';
+import type { Decision } from '../core/plan/contract.ts';
 import { formatProblem } from '../documents/problem.ts';
 import type { ReconcileEvent } from '../reconcile/reconciler.ts';
 
@@ -24,6 +25,7 @@ export function eventLines(event: ReconcileEvent): readonly string[] {
       const { decision, commit } = event;
       const lines = [`outcomes ${short(commit)}  ${decision.summary}`];
       if (decision.because !== undefined) lines.push(`  ${decision.because}`);
+      lines.push(...gateLines(decision));
       if (decision.kind === 'succeed') {
         const { snapshot, revision } = decision.attempt;
         lines.push(`  known-good: snapshot ${short(snapshot)}, revision ${shortRevision(revision)}`);
@@ -39,6 +41,20 @@ export function eventLines(event: ReconcileEvent): readonly string[] {
     case 'pass':
       return [];
   }
+}
+
+/** How the gates of the stage stood when it was judged, those that failed first. */
+function gateLines({ attempt, stage: name, verdict }: Decision): readonly string[] {
+  const stage = verdict === undefined ? undefined : attempt.stages.find((each) => each.name === name);
+  const gates = stage?.verdict?.gates ?? [];
+  if (gates.length === 0) return [];
+  const said = gates
+    .toSorted((a, b) => b.fails - a.fails)
+    .map(({ name: gate, holds, fails, missing }) => {
+      const not = [fails > 0 ? `fails on ${fails}` : '', missing > 0 ? `unheard of on ${missing}` : ''];
+      return `${gate} ${[`holds on ${holds}`, ...not.filter((text) => text !== '')].join(', ')}`;
+    });
+  return [`  gates: ${said.join('; ')}`];
 }
 
 function short(oid: string): string {
