@@ -17,6 +17,7 @@ import { Duration, Environment } from '@marcbachmann/cel-js/evaluator';
 import { LRUCache } from 'lru-cache';
 import type { SignalValue } from '../model/device.ts';
 import { type DurationMs, parseDuration, SECOND } from '../model/time.ts';
+import { catchMistake, Mistake, type Mistaken, remember } from '../source-text.ts';
 
 export interface CompiledGate {
   readonly expression: string;
@@ -32,52 +33,25 @@ export type GateResult =
   | { readonly kind: 'missing'; readonly signals: readonly string[] }
   | { readonly kind: 'error'; readonly message: string };
 
-export type GateCompilation =
-  | { readonly ok: true; readonly gate: CompiledGate }
-  /** `offset` counts characters of the expression from 0; the message says the column, which counts from 1. */
-  | { readonly ok: false; readonly message: string; readonly offset: number };
+export type GateCompilation = { readonly ok: true; readonly gate: CompiledGate } | Mistaken;
 
 /** Bounds on what one gate may cost. A report has no more signals than this either. */
 export const GATE_LIMITS = { length: 1024, signals: 64, nodes: 512, depth: 32 } as const;
 
 /** Every expected error is returned; nothing is thrown. */
-export function compileGate(expression: string): GateCompilation {
+export const compileGate = remember((expression: string): GateCompilation => {
   if (expression.length > GATE_LIMITS.length) {
     const message = `a gate has at most ${GATE_LIMITS.length} characters, found ${expression.length}; split it into several gates`;
     return { ok: false, message, offset: GATE_LIMITS.length };
   }
-  try {
-    return { ok: true, gate: compile(expression) };
-  } catch (error) {
-    if (!(error instanceof Mistake)) throw error;
-    return { ok: false, message: `column ${error.offset + 1}: ${error.message}`, offset: error.offset };
-  }
-}
+  return catchMistake(() => ({ ok: true, gate: compile(expression) }));
+});
 
-const compiled = new LRUCache<string, CompiledGate>({ max: 1000 });
-
-/** The gate of an expression that was validated before: an invalid one is a bug, and throws. Remembers the last 1,000. */
+/** The gate of an expression that was validated before: an invalid one is a bug, and throws. */
 export function compiledGate(expression: string): CompiledGate {
-  const known = compiled.get(expression);
-  if (known !== undefined) return known;
   const result = compileGate(expression);
-  if (!result.ok) {
-    throw new Error(
-      `gate should have been validated: ${result.message}; found ${JSON.stringify(expression)}`,
-    );
-  }
-  compiled.set(expression, result.gate);
-  return result.gate;
-}
-
-/** Leaves compilation at the first mistake; never leaves this file. */
-class Mistake extends Error {
-  override readonly name = 'Mistake';
-  readonly offset: number;
-  constructor(offset: number, message: string) {
-    super(message);
-    this.offset = offset;
-  }
+  if (result.ok) return result.gate;
+  throw new Error(`gate should have been validated: ${result.message}; found ${JSON.stringify(expression)}`);
 }
 
 function compile(expression: string): CompiledGate {

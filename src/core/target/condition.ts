@@ -14,7 +14,7 @@
  * Keywords are case-insensitive; names and values are not. A comparison with a tag that the device does not have is
  * false, whatever its operator; NOT of it is true.
  */
-import { LRUCache } from 'lru-cache';
+import { catchMistake, Mistake, type Mistaken, remember } from '../source-text.ts';
 
 export interface Condition {
   readonly source: string;
@@ -29,53 +29,30 @@ export interface Targeted {
   readonly tags: Readonly<Record<string, string>>;
 }
 
-export type ParsedCondition =
-  | { readonly ok: true; readonly condition: Condition }
-  /** `offset` counts characters of the source from 0; the message says the column, which counts from 1. */
-  | { readonly ok: false; readonly message: string; readonly offset: number };
+export type ParsedCondition = { readonly ok: true; readonly condition: Condition } | Mistaken;
 
 /** Bounds on what one condition may cost; the longest real ones have a few dozen clauses. */
 export const CONDITION_LIMITS = { sourceLength: 4096, nesting: 64, listLength: 1000 } as const;
 
 /** Every expected error is returned; nothing is thrown. */
-export function parseCondition(source: string): ParsedCondition {
+export const parseCondition = remember((source: string): ParsedCondition => {
   if (source.length > CONDITION_LIMITS.sourceLength) {
     const message = `a target condition has at most ${CONDITION_LIMITS.sourceLength} characters, found ${source.length}; give the devices a tag of their own and compare that`;
     return { ok: false, message, offset: CONDITION_LIMITS.sourceLength };
   }
-  try {
+  return catchMistake(() => {
     const expression = parse(tokenize(source));
     return { ok: true, condition: { source, canonical: format(expression), matches: compile(expression) } };
-  } catch (error) {
-    if (!(error instanceof Mistake)) throw error;
-    return { ok: false, message: `column ${error.offset + 1}: ${error.message}`, offset: error.offset };
-  }
-}
+  });
+});
 
-const compiled = new LRUCache<string, Condition>({ max: 1000 });
-
-/** The condition of a source that was validated before: an invalid one is a bug, and throws. Remembers the last 1,000. */
+/** The condition of a source that was validated before: an invalid one is a bug, and throws. */
 export function compileCondition(source: string): Condition {
-  const known = compiled.get(source);
-  if (known !== undefined) return known;
   const result = parseCondition(source);
-  if (!result.ok) {
-    throw new Error(
-      `target condition should have been validated: ${result.message}; found ${JSON.stringify(source)}`,
-    );
-  }
-  compiled.set(source, result.condition);
-  return result.condition;
-}
-
-/** Leaves the parser at the first mistake; never leaves this file. */
-class Mistake extends Error {
-  override readonly name = 'Mistake';
-  readonly offset: number;
-  constructor(offset: number, message: string) {
-    super(message);
-    this.offset = offset;
-  }
+  if (result.ok) return result.condition;
+  throw new Error(
+    `target condition should have been validated: ${result.message}; found ${JSON.stringify(source)}`,
+  );
 }
 
 interface Token {

@@ -1,0 +1,48 @@
+/**
+ * What the languages that people write inside documents have in common: a text compiles, or it has a mistake at some
+ * character; and the same few texts are met again at every load and every poll.
+ */
+import { LRUCache } from 'lru-cache';
+
+/** Leaves a compiler at the first mistake; whoever calls the compiler returns it as a result. */
+export class Mistake extends Error {
+  override readonly name = 'Mistake';
+  /** Characters from the start of the text, from 0. */
+  readonly offset: number;
+  constructor(offset: number, message: string) {
+    super(message);
+    this.offset = offset;
+  }
+}
+
+/** A text with a mistake. The message says the column, which counts from 1. */
+export interface Mistaken {
+  readonly ok: false;
+  readonly message: string;
+  readonly offset: number;
+}
+
+/** Compiles, and returns a mistake instead of throwing it. Any other error is a bug and passes through. */
+export function catchMistake<Compiled>(compile: () => Compiled): Compiled | Mistaken {
+  try {
+    return compile();
+  } catch (error) {
+    if (!(error instanceof Mistake)) throw error;
+    return { ok: false, message: `column ${error.offset + 1}: ${error.message}`, offset: error.offset };
+  }
+}
+
+const REMEMBERED = 1000;
+
+/** The function, with the results of the last 1,000 texts at hand. */
+export function remember<Result extends object>(compile: (text: string) => Result): (text: string) => Result {
+  const known = new LRUCache<string, Result>({ max: REMEMBERED });
+  return (text) => {
+    let result = known.get(text);
+    if (result === undefined) {
+      result = compile(text);
+      known.set(text, result);
+    }
+    return result;
+  };
+}
