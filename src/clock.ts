@@ -13,40 +13,26 @@ export const systemClock: Clock = {
   sleep: (duration, signal) => sleepReal(duration, signal),
 };
 
-/** How scaled time runs: at the real instant `startedAt` it was `startAt`, and it runs `rate` times as fast. */
+/**
+ * How scaled time runs: at the real instant `startedAt` it was `startAt`, and it runs `rate` times as fast. Clocks of one
+ * scale show the same time, also in different threads.
+ */
 export interface TimeScale {
   readonly startAt: Instant;
   readonly startedAt: Instant;
   readonly rate: number;
 }
 
-export interface ScaledClock extends Clock {
-  /** As it runs now: a clock made from it in another thread shows the same time. */
-  scale(): TimeScale;
-  rescale(scale: TimeScale): void;
-  /** From now on it runs at this rate; the time does not jump. */
-  setRate(rate: number): void;
-}
-
 /** A clock that runs faster than the system's: the demo plays hours in seconds with it. */
-export function scaledClock(scale: Omit<TimeScale, 'startedAt'> & Partial<TimeScale>): ScaledClock {
-  let current: TimeScale = { startedAt: realNow(), ...scale };
-  const now = () => Math.floor(current.startAt + (realNow() - current.startedAt) * current.rate);
+export function scaledClock(scale: TimeScale): Clock {
   return {
-    now,
-    sleep: (duration, signal) => sleepReal(duration / current.rate, signal),
-    scale: () => current,
-    rescale(next) {
-      current = next;
-    },
-    setRate(rate) {
-      current = { startAt: now(), startedAt: realNow(), rate };
-    },
+    now: () => Math.floor(scale.startAt + (realNow() - scale.startedAt) * scale.rate),
+    sleep: (duration, signal) => sleepReal(duration / scale.rate, signal),
   };
 }
 
 /** Real time in fractions of a millisecond, the same in every thread of the process. */
-function realNow(): number {
+export function realNow(): number {
   return performance.timeOrigin + performance.now();
 }
 

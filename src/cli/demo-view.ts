@@ -25,7 +25,7 @@ export interface DemoView {
     kept: boolean;
     state: ReconcilerState;
   }): void;
-  serving(url: string, repository: string): void;
+  serving(at: { url: string; repository: string; kept: boolean }): void;
   close(): void;
 }
 
@@ -119,13 +119,13 @@ export function createDemoView(out: Output): DemoView {
       ]);
     },
 
-    serving(url, repository) {
+    serving({ url, repository, kept }) {
       out.lines([
         '',
-        `Still serving. Push commits to ${repository}, or in another terminal:`,
-        `  npm run -s tidegate -- status --watch --server ${url}`,
-        `  npm run -s tidegate -- why thermostat-000001 --server ${url}`,
-        'Ctrl-C ends it.',
+        `Still serving, and time goes on as fast. Push commits to ${repository}, or in another terminal:`,
+        `  npx tidegate status --watch --server ${url}`,
+        `  npx tidegate why thermostat-000001 --server ${url}`,
+        kept ? 'Ctrl-C ends it.' : 'Ctrl-C ends it and deletes the repository; --data DIR keeps it.',
       ]);
     },
 

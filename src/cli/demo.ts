@@ -4,13 +4,12 @@
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import { type Clock, type ScaledClock, scaledClock, systemClock } from '../clock.ts';
+import { type Clock, realNow, scaledClock, systemClock, type TimeScale } from '../clock.ts';
 import { DAY, HOUR, SECOND } from '../core/model/time.ts';
 import type { Git } from '../fleet-repo/git.ts';
 import { createBareRepository, openRepository } from '../fleet-repo/isomorphic.ts';
@@ -18,7 +17,7 @@ import { readFolder } from '../fleet-repo/snapshot.ts';
 import { withChanges } from '../fleet-repo/tree.ts';
 import { listen } from '../http/listen.ts';
 import { createService, type Service } from '../service.ts';
-import type { FleetWorkerData, FleetWorkerMessage } from '../simulate/fleet-worker.ts';
+import type { FleetWorkerData } from '../simulate/fleet-worker.ts';
 import { chaptersDone, checkStory, STORY, storyDevices } from '../simulate/story.ts';
 import type { SimulatedIdentity } from '../simulate/virtual-device.ts';
 import { openSqliteStore } from '../store/sqlite.ts';
@@ -26,6 +25,7 @@ import { mintEnrolmentToken } from '../trust/enrolment.ts';
 import { type Keys, openKeys } from '../trust/keys.ts';
 import { createDemoView, type DemoView } from './demo-view.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
+import { newRepository } from './init.ts';
 import type { Io } from './io.ts';
 
 export interface DemoOptions {
@@ -39,14 +39,14 @@ const RATE = 1440;
 const STORY_LENGTH_MS = 20 * HOUR;
 /** Real time after which the story has failed. */
 const PATIENCE_MS = 150 * SECOND;
-const EXAMPLE = fileURLToPath(new URL('../../fleet-repo-example', import.meta.url));
 const BRANCH = 'main';
 
 export async function run(options: DemoOptions, io: Io): Promise<ExitCode> {
   const interrupted = io.interrupted();
   const folder = await dataFolder(options.data);
   const view = createDemoView(io.out);
-  const clock = scaledClock({ startAt: systemClock.now() - STORY_LENGTH_MS, rate: RATE });
+  const scale = { startAt: systemClock.now() - STORY_LENGTH_MS, startedAt: realNow(), rate: RATE };
+  const clock = scaledClock(scale);
   const path = join(folder, 'fleet.git');
   await createBareRepository(path, { defaultBranch: BRANCH });
   const git = await openRepository(path, { identity: 'Ada Example <ada@example.org>' });
@@ -73,7 +73,7 @@ export async function run(options: DemoOptions, io: Io): Promise<ExitCode> {
   await importExample(git, clock);
   const reconciling = service.reconciler.run(signal);
   while (service.reconciler.state().published === undefined && !signal.aborted) await wait(5);
-  const fleet = await startFleet({ service, keys, clock, url: server.url, identities, view });
+  const fleet = await startFleet({ service, keys, clock, scale, url: server.url, identities, view });
   const held = await playStory({ git, service, clock, signal, view });
   const claims = checkStory(service.reconciler.state());
   if (!interrupted.aborted)
@@ -84,13 +84,8 @@ export async function run(options: DemoOptions, io: Io): Promise<ExitCode> {
       state: service.reconciler.state(),
     });
   if (!options.once && !interrupted.aborted && held) {
-    view.serving(server.url, display(path));
-    // Once the devices' time has caught up with ours, a second is a second: what serves on is an ordinary Tidegate.
-    while (clock.now() < systemClock.now() && !interrupted.aborted) await wait(50);
-    clock.setRate(1);
-    fleet.rescale();
-    if (!interrupted.aborted)
-      await new Promise<void>((end) => interrupted.addEventListener('abort', () => end(), { once: true }));
+    view.serving({ url: server.url, repository: display(path), kept: options.data !== undefined });
+    await new Promise<void>((end) => interrupted.addEventListener('abort', () => end(), { once: true }));
   }
 
   stop.abort();
@@ -123,15 +118,9 @@ function display(path: string): string {
   return near.startsWith('..') ? path : near;
 }
 
-/** The first commit: the example repository as it stands. */
+/** The first commit: what `tidegate init` makes. */
 async function importExample(git: Git, clock: Clock): Promise<void> {
-  const entries = await readdir(EXAMPLE, { recursive: true, withFileTypes: true });
-  const files: Record<string, string> = {};
-  for (const entry of entries) {
-    if (!entry.isFile()) continue;
-    const path = join(entry.parentPath, entry.name);
-    files[relative(EXAMPLE, path).replaceAll('\\', '/')] = await readFile(path, 'utf8');
-  }
+  const files = Object.fromEntries(await newRepository());
   await commit(git, { message: 'Release thermostat 2.5.0\n\nThe fleet begins.\n', files, at: clock.now() });
 }
 
@@ -153,21 +142,17 @@ async function commit(
   return oid;
 }
 
-interface Fleet {
-  rescale(): void;
-  stop(): Promise<void>;
-}
-
 /** Starts the devices, each with an enrolment token of its own, in a thread of their own. */
 async function startFleet(given: {
   service: Service;
   keys: Keys;
-  clock: ScaledClock;
+  clock: Clock;
+  scale: TimeScale;
   url: string;
   identities: readonly SimulatedIdentity[];
   view: DemoView;
-}): Promise<Fleet> {
-  const { service, keys, clock, url, identities, view } = given;
+}): Promise<{ stop(): Promise<void> }> {
+  const { service, keys, clock, scale, url, identities, view } = given;
   const fleet = service.reconciler.state().published?.program.fleet ?? '';
   const pollMs = service.reconciler.state().published?.program.pollIntervalMs ?? HOUR;
   const devices = await Promise.all(
@@ -177,15 +162,13 @@ async function startFleet(given: {
       return { identity, enrolmentToken: await mintEnrolmentToken(keys, { fleet, id, tags, ...times }) };
     }),
   );
-  const workerData: FleetWorkerData = { server: url, fleet, pollMs, scale: clock.scale(), devices };
+  const workerData: FleetWorkerData = { server: url, fleet, pollMs, scale, devices };
   const worker = new Worker(new URL('../simulate/fleet-worker.ts', import.meta.url), { workerData });
   worker.on('message', (refusal: string) => view.refused(refusal));
-  const tell = (message: FleetWorkerMessage) => worker.postMessage(message);
   const exited = once(worker, 'exit');
   return {
-    rescale: () => tell({ kind: 'rescale', scale: clock.scale() }),
     async stop() {
-      tell({ kind: 'stop' });
+      worker.postMessage('stop');
       await exited;
     },
   };

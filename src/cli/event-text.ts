@@ -1,26 +1,30 @@
 /** What happens, one line per event: the log of `serve` and the story of the demo. */
 import { shortRevision } from '../core/model/ids.ts';
 import type { Decision } from '../core/plan/contract.ts';
-import { formatProblem } from '../documents/problem.ts';
+import { formatProblem, type Problem } from '../documents/problem.ts';
 import type { ReconcileEvent } from '../reconcile/reconciler.ts';
 
 /** The lines to print, none for what is not news. */
-export function eventLines(event: ReconcileEvent): readonly string[] {
+export function eventLines(event: ReconcileEvent, branch = 'main'): readonly string[] {
   switch (event.kind) {
     case 'snapshot': {
       const { desired } = event.wanted;
-      return desired === undefined
-        ? []
-        : [`main ${short(desired.commit)} is in force: snapshot ${short(desired.snapshot)}`];
+      if (desired === undefined) return [];
+      return [`${branch} ${short(desired.commit)} is in force: snapshot ${short(desired.snapshot)}`];
     }
     case 'problems': {
       const { problems, head, desired } = event.wanted;
-      const refused = problems.some(({ severity }) => severity === 'error');
       const stays =
         desired === undefined ? 'nothing is in force' : `snapshot ${short(desired.snapshot)} stays in force`;
-      const first = refused ? [`main ${short(head ?? 'none')} is refused, ${stays}:`] : [];
-      return [...first, ...problems.map((problem) => `  ${formatProblem(problem)}`)];
+      const first = head === undefined ? stays : `${branch} ${short(head)} is refused, ${stays}`;
+      const listed = problems.map((problem) => `  ${problemText(problem)}`);
+      // A wrong entry in ops/ is not obeyed; it does not keep the snapshot from being in force.
+      return desired?.commit === head
+        ? [`${branch} ${short(head ?? '')} has problems:`, ...listed]
+        : [`${first}:`, ...listed];
     }
+    case 'held':
+      return event.reason === undefined ? ['stages may open again'] : [`nothing opens: ${event.reason}`];
     case 'decision': {
       const { decision, commit } = event;
       const lines = [`outcomes ${short(commit)}  ${decision.summary}`];
@@ -33,14 +37,19 @@ export function eventLines(event: ReconcileEvent): readonly string[] {
       return lines;
     }
     case 'restored':
-      return [`main ${short(event.commit)}  ${event.subject}`];
+      return [`${branch} ${short(event.commit)}  ${event.subject}`];
     case 'diverged':
-      return [`main could not be restored: ${event.reason}`];
+      return [`${branch} could not be restored: ${event.reason}`];
     case 'failed':
       return [`a pass failed and will be repeated: ${event.message}`];
     case 'pass':
       return [];
   }
+}
+
+/** A problem of the repository itself has no place in a file. */
+function problemText(problem: Problem): string {
+  return problem.rule === 'repository' ? problem.message : formatProblem(problem);
 }
 
 /** How the gates of the stage stood when it was judged, those that failed first. */

@@ -31,8 +31,8 @@ export async function run({ folder }: InitOptions, io: Io): Promise<ExitCode> {
   return EXIT.fine;
 }
 
-/** Contents by path, in order of path. */
-async function newRepository(): Promise<ReadonlyMap<string, string>> {
+/** What a new fleet repository holds: contents by path, in order of path. */
+export async function newRepository(): Promise<ReadonlyMap<string, string>> {
   const files = new Map<string, string>();
   for (const path of await filesBelow(EXAMPLE)) {
     files.set(path, withSchemasOf(path, await readFile(join(EXAMPLE, path), 'utf8')));
@@ -93,18 +93,18 @@ async function exists(path: string): Promise<boolean> {
 
 function nextSteps(folder: string, paths: readonly string[], { out }: Io): string[] {
   const documents = paths.filter((path) => path.startsWith('fleet/'));
-  const enter = folder === '.' ? [] : [`cd ${folder}`];
+  const bare = join(folder, '..', 'fleet.git');
   return [
     `${out.paint('green', '✓')} a fleet repository is in ${out.paint('bold', folder)}:`,
     ...documents.map((path) => `    ${path}`),
+    '    and a README, the schemas for your editor, and ops/ for what you do to a running rollout',
     '',
     'Next: put your own devices and versions into the documents, then',
     ...[
-      ...enter,
-      'tidegate validate',
-      'git init -b main && git add . && git commit -m "Describe the fleet"',
-      'git clone --bare . ../fleet.git        # what the server reads and commits to',
-      'tidegate serve --repo ../fleet.git',
+      `npx tidegate validate ${folder}`,
+      `git -C ${folder} init -b main && git -C ${folder} add . && git -C ${folder} commit -m "Describe the fleet"`,
+      `git clone --bare ${folder} ${bare}        # what the server reads and commits to`,
+      `npx tidegate serve --repo ${bare}`,
     ].map((line) => `    ${line}`),
   ];
 }

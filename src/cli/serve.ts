@@ -3,11 +3,14 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatInstant } from '../core/model/time.ts';
-import { openRepository } from '../fleet-repo/isomorphic.ts';
+import { errorCode } from '../fleet-repo/durable-fs.ts';
+import { openRepository, remoteBranchOnly } from '../fleet-repo/isomorphic.ts';
+import { OUTCOMES_BRANCH } from '../fleet-repo/outcomes.ts';
 import { isLoopback, listen, parseAddress } from '../http/listen.ts';
 import { createService } from '../service.ts';
+import { holdFolder } from '../store/folder-lock.ts';
 import { openSqliteStore } from '../store/sqlite.ts';
-import { openKeys } from '../trust/keys.ts';
+import { type Keys, openKeys } from '../trust/keys.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import { eventLines } from './event-text.ts';
 import type { Io } from './io.ts';
@@ -33,9 +36,15 @@ export async function run(options: ServeOptions, io: Io): Promise<ExitCode> {
       `${address.host} can be reached from elsewhere; set TIDEGATE_API_TOKEN to protect the operators' API, or listen on 127.0.0.1`,
     );
   }
-  await mkdir(options.data, { recursive: true, mode: 0o700 });
   const git = await openRepository(options.repo);
-  const keys = await openKeys(join(options.data, 'keys'));
+  await refuseForgottenOutcomes(options.repo);
+  const keys = await openDataFolder(options.data);
+  const lock = holdFolder(options.data);
+  if (lock === undefined) {
+    throw new CommandError(
+      `another server works in the data folder ${options.data}; end it, or name another folder with --data`,
+    );
+  }
   const store = await openSqliteStore(join(options.data, 'tidegate.db'), { epoch: randomUUID });
   try {
     const log = (line: string) => io.out.lines([`${formatInstant(io.clock.now())} ${line}`]);
@@ -46,21 +55,71 @@ export async function run(options: ServeOptions, io: Io): Promise<ExitCode> {
         keys,
         clock: io.clock,
         randomHex: () => randomBytes(16).toString('hex'),
-        onEvent: (event) => eventLines(event).forEach(log),
+        onEvent: (event) => eventLines(event, options.branch).forEach(log),
         onFault: (message) => log(`a request failed: ${message}`),
         ...(apiToken === undefined ? {} : { apiToken }),
       },
       { branch: options.branch },
     );
-    const server = await listen(service.app, address);
-    log(`serving ${options.repo} (${options.branch}) on ${server.url}`);
-
-    await service.reconciler.run(io.interrupted());
-    log('stopping');
-    await service.close();
-    await server.close();
+    const server = await listen(service.app, address).catch((error) => {
+      throw new CommandError(`cannot listen on ${options.listen}: ${listenAdvice(error)}`, EXIT.usage, error);
+    });
+    try {
+      log(`serving ${options.repo} (${options.branch}) on ${server.url}`);
+      await service.reconciler.run(io.interrupted());
+      log('stopping');
+    } finally {
+      await service.close();
+      await server.close();
+    }
     return EXIT.fine;
   } finally {
     await store.close();
+    lock.release();
+  }
+}
+
+/** A plain clone has other people's record only as a remote branch: beginning a new one would forget what is known-good. */
+async function refuseForgottenOutcomes(repo: string): Promise<void> {
+  const remote = await remoteBranchOnly(repo, OUTCOMES_BRANCH);
+  if (remote === undefined) return;
+  throw new CommandError(
+    `${repo} has ${remote} and no branch ${OUTCOMES_BRANCH}: its record would begin anew; ` +
+      `run git -C ${repo} branch ${OUTCOMES_BRANCH} ${remote}`,
+  );
+}
+
+/** Makes the folder if it is not there, and its keys if they are not. What the system refuses becomes a sentence. */
+async function openDataFolder(folder: string): Promise<Keys> {
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    return await openKeys(join(folder, 'keys'));
+  } catch (error) {
+    const advice = FOLDER_ADVICE.get(errorCode(error) ?? '');
+    if (advice === undefined) throw error;
+    throw new CommandError(`the data folder ${folder} cannot be used: ${advice}`, EXIT.usage, error);
+  }
+}
+
+const FOLDER_ADVICE: ReadonlyMap<string, string> = new Map([
+  ['EACCES', 'this user may not read and write there; change that, or name another folder with --data'],
+  ['EPERM', 'this user may not read and write there; change that, or name another folder with --data'],
+  ['EROFS', 'its file system is read-only; mount it writable, or name another folder with --data'],
+  ['ENOSPC', 'its disk is full; make room, or name another folder with --data'],
+  ['EEXIST', 'it is a file; name a folder with --data'],
+  ['ENOTDIR', 'a part of it is a file; name a folder with --data'],
+]);
+
+function listenAdvice(error: unknown): string {
+  switch (errorCode(error)) {
+    case 'EADDRINUSE':
+      return 'another process listens there; end it, or choose another port with --listen';
+    case 'EACCES':
+      return 'this user may not use that port; choose one above 1023 with --listen';
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+      return 'this machine has no such address; choose one that it has, or 0.0.0.0 for all, with --listen';
+    default:
+      return error instanceof Error ? error.message : String(error);
   }
 }

@@ -150,19 +150,21 @@ function headLines(status: FleetStatus, now: Instant, out: Paper): string[] {
     ...wrap(`${status.fleet ?? 'no fleet yet'}, ${of}`, out).map((line) => out.paint('bold', line)),
     `in force: ${inForceText(status)}`,
   ];
-  if (!status.headInForce && status.head) {
-    lines.push(...alarm('red', `✗ ${brokenHeadText(status)}`));
-    for (const { file, line, column, message } of problems.slice(0, PROBLEMS_SHOWN)) {
-      lines.push(...wrap(`${file}:${line}:${column}: ${message}`, out, '    '));
-    }
-    const more = problems.length - PROBLEMS_SHOWN;
-    if (more > 0)
-      lines.push(`    and ${plural(more, 'more problem')}: run tidegate validate in the repository`);
-  } else if (problems.length > 0) {
+  if (!status.headInForce && status.head) lines.push(...alarm('red', `✗ ${brokenHeadText(status)}`));
+  else if (problems.length > 0) {
     lines.push(
-      ...alarm('yellow', `! ${plural(problems.length, 'problem')} in the documents: run tidegate validate`),
+      ...alarm(
+        'yellow',
+        `! ${plural(problems.length, 'problem')} in the documents; what is wrong in ops/ is not obeyed`,
+      ),
     );
   }
+  for (const { file, line, column, message } of problems.slice(0, PROBLEMS_SHOWN)) {
+    lines.push(...wrap(`${file}:${line}:${column}: ${message}`, out, '    '));
+  }
+  const more = problems.length - PROBLEMS_SHOWN;
+  if (more > 0)
+    lines.push(`    and ${plural(more, 'more problem')}: run tidegate validate in the repository`);
   if (status.held) lines.push(...alarm('yellow', `! nothing opens: ${status.held}`));
   if (status.error) lines.push(...alarm('red', `✗ the last pass failed and is tried again: ${status.error}`));
   if (typeof passedAt === 'number' && now - passedAt > PASS_AGE_MAX) {
@@ -185,11 +187,11 @@ function brokenHeadText({ head, problems }: FleetStatus): string {
 }
 
 export function rolloutLines(rollout: RolloutStatus, now: Instant, out: Paper): string[] {
-  const { name, state, attempt, distributionSet, stages, reason, until } = rollout;
+  const { name, state, attempt, attempted = rollout.distributionSet, stages, reason, until } = rollout;
   const { glyph, style, words } = STATES[state];
   const nameWidth = Math.max(0, ...stages.map((stage) => stage.name.length));
-  const installs = distributionSet + (attempt === undefined ? '' : ` (attempt ${attempt})`);
-  const wait = until === undefined ? reason : `${reason}; at the latest until ${formatWhen(until, now)}`;
+  const installs = attempted + (attempt === undefined ? '' : ` (attempt ${attempt})`);
+  const wait = until === undefined ? reason : `${reason}; at the latest ${formatWhen(until, now)}`;
   return [
     ...table([[{ text: `${glyph} ${name}`, style }, { text: words, style: 'bold' }, installs]], out),
     ...stages.flatMap((stage) => stageLines(stage, nameWidth, out)),

@@ -69,6 +69,12 @@ function reportLines(report: ValidationReport, path: string, out: Output): strin
     return `${place} ${out.paint(colour, `${severity}:`)} ${printable(message)} ${out.paint('dim', `(${rule})`)}`;
   });
   if (lines.length > 0) lines.push('');
+  if (report.problems.some(({ rule }) => rule === 'schema' || rule === 'yaml')) {
+    lines.push(
+      'What documents say of each other is checked once each of them is right; more may follow.',
+      '',
+    );
+  }
   const { documents, errors, warnings } = report;
   const found = [
     ...(errors === 0 ? [] : [plural(errors, 'error')]),

@@ -52,6 +52,8 @@ export interface RolloutStatus {
   readonly state: RolloutState | 'unknown';
   readonly cause?: Cause;
   readonly attempt?: number;
+  /** What that attempt installs: after a rollback it is not what main wants. */
+  readonly attempted?: string;
   /** Why it does not move, and when time alone will change that. */
   readonly reason: string;
   readonly until?: Instant;
@@ -136,7 +138,9 @@ export function rolloutStatuses(given: {
         distributionSet: rollout.manifest.distributionSet,
         revision: rollout.revision,
         state: latest?.state ?? 'unknown',
-        ...(latest === undefined ? {} : { cause: latest.cause, attempt: latest.attempt }),
+        ...(latest === undefined
+          ? {}
+          : { cause: latest.cause, attempt: latest.attempt, attempted: latest.manifest.distributionSet }),
         reason: said?.reason ?? 'not planned yet',
         ...(said?.until === undefined ? {} : { until: said.until }),
         devices: { target, actual, healthy, unhealthy, unknown, scheduled },

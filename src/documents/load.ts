@@ -87,8 +87,8 @@ export function loadDesired(
 }
 
 /**
- * What people did to rollouts, from the files below `ops/`. A file with a problem adds nothing, and takes nothing from
- * the others: a typing error in one must not keep another rollout from being paused.
+ * What people did to rollouts, from the files below `ops/`. An entry with a problem adds nothing, and takes nothing from
+ * the others: a typing error must not keep a rollout from being paused. A file that is no Operation at all adds nothing.
  */
 export function loadOperations(
   files: readonly SourceFile[],
@@ -98,14 +98,13 @@ export function loadOperations(
   const claims = readAll(files, 'ops/', problems, cache);
   const report = reportInto(problems);
   const index = indexDocuments(claims, report);
-  for (const document of index.all('Operation')) checkOperations(document, report);
-  const broken = new Set(problems.map(({ file }) => file));
-  const documents = index.all('Operation').filter(({ file }) => !broken.has(file));
+  const documents = index.all('Operation');
+  const entries = documents.flatMap((document) => operationsOf(document, checkOperations(document, report)));
   const learnings = documents.flatMap(({ name, data }) =>
     (data.spec.learnings ?? []).map(({ attempt, text }): [string, string] => [`${name}/${attempt}`, text]),
   );
   problems.sort(compareProblems);
-  return { operations: { entries: documents.flatMap(operationsOf), learnings: joined(learnings) }, problems };
+  return { operations: { entries, learnings: joined(learnings) }, problems };
 }
 
 /** Every YAML document below `folder` that says what it is. */
@@ -184,19 +183,29 @@ function checkShared(index: Index, fleet: SourceDocument<'Fleet'> | undefined, r
   }
 }
 
-/** An approval or a promotion of no stage in particular would wait for ever and say nothing. */
-function checkOperations(document: SourceDocument<'Operation'>, report: Report): void {
-  for (const [index, { action, stage }] of (document.data.spec.operations ?? []).entries()) {
-    if ((action !== 'approve' && action !== 'promote') || stage !== undefined) continue;
+type Entry = NonNullable<SourceDocument<'Operation'>['data']['spec']['operations']>[number];
+
+/** The entries that can be obeyed. An approval or a promotion of no stage in particular would wait for ever and say nothing. */
+function checkOperations(document: SourceDocument<'Operation'>, report: Report): readonly Entry[] {
+  // Places are those of the file, which may have more entries than are right.
+  const written = (document.yaml.value as typeof document.data).spec.operations ?? [];
+  return (document.data.spec.operations ?? []).filter((entry) => {
+    const { action, stage } = entry;
+    if ((action !== 'approve' && action !== 'promote') || stage !== undefined) return true;
     const message = `${action} is about one stage, found none; add stage: <the stage's name>`;
-    report({ document, path: ['spec', 'operations', index, 'action'] }, 'operation-stage', message);
-  }
+    const path = ['spec', 'operations', written.indexOf(entry), 'action'];
+    report({ document, path }, 'operation-stage', message);
+    return false;
+  });
 }
 
 /** The id says which rollout, which entry, and the how-manieth of equal ones: adding below never changes those above. */
-function operationsOf({ name, data }: SourceDocument<'Operation'>): readonly Desired.Operation[] {
+function operationsOf(
+  { name }: SourceDocument<'Operation'>,
+  entries: readonly Entry[],
+): readonly Desired.Operation[] {
   const seen = new Map<string, number>();
-  return (data.spec.operations ?? []).map((entry) => {
+  return entries.map((entry) => {
     const text = canonicalJson(entry);
     const nth = (seen.get(text) ?? 0) + 1;
     seen.set(text, nth);

@@ -25,7 +25,7 @@ export interface Validation {
   /** What the document says it is, even where it is not valid: others may refer to it. */
   readonly kind?: Kind;
   readonly name?: string;
-  /** Present iff there are no findings. */
+  /** Absent where there are findings; but operations come without the entries that are wrong. */
   readonly document?: ParsedDocument;
   readonly findings: readonly Finding[];
 }
@@ -61,12 +61,42 @@ export function validate(yaml: ParsedYaml): Validation {
   const name = isMapping(metadata) && typeof metadata['name'] === 'string' ? metadata['name'] : undefined;
   const claims = { kind, ...(name === undefined ? {} : { name }) };
   const validator = validatorOf(kind);
+  // The schema of the kind says that the data has the generated type and that there is a name.
+  const documentOf = (data: ParsedDocument['data']) => ({ kind, name: data.metadata.name, data, yaml });
   if (validator(value)) {
-    // The schema of the kind says that the data has the generated type and that there is a name.
-    const data = value as unknown as ParsedDocument['data'];
-    return { ...claims, document: { kind, name: data.metadata.name, data, yaml }, findings: [] };
+    return { ...claims, document: documentOf(value as unknown as ParsedDocument['data']), findings: [] };
   }
-  return { ...claims, findings: explain(validator.errors ?? [], yaml) };
+  const errors = validator.errors ?? [];
+  const findings = explain(errors, yaml);
+  const rest = kind === 'Operation' ? withoutWrongEntries(value, errors) : undefined;
+  if (rest === undefined || !validator(rest)) return { ...claims, findings };
+  return { ...claims, document: documentOf(rest as unknown as ParsedDocument['data']), findings };
+}
+
+const OPERATION_ENTRY = /^\/spec\/(operations|learnings)\/([0-9]+)(?:\/|$)/;
+
+/**
+ * Operations without the entries that are wrong; undefined where something else is. A mistake in one entry must not keep
+ * the pause below it from being obeyed.
+ */
+function withoutWrongEntries(
+  value: Readonly<Record<string, unknown>>,
+  errors: readonly ErrorObject[],
+): Readonly<Record<string, unknown>> | undefined {
+  const spec = value['spec'];
+  if (!isMapping(spec)) return undefined;
+  const wrong = new Set<unknown>();
+  for (const { instancePath } of errors) {
+    const [, list, index] = OPERATION_ENTRY.exec(instancePath) ?? [];
+    const entries = list === undefined ? undefined : spec[list];
+    if (!Array.isArray(entries)) return undefined;
+    wrong.add(entries[Number(index)]);
+  }
+  const kept = Object.entries(spec).map(([key, entries]) => [
+    key,
+    Array.isArray(entries) ? entries.filter((entry) => !wrong.has(entry)) : entries,
+  ]);
+  return { ...value, spec: Object.fromEntries(kept) };
 }
 
 function validatorOf(kind: Kind): ValidateFunction {

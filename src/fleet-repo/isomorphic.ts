@@ -96,6 +96,20 @@ export async function openRepository(path: string, options: RepositoryOptions = 
   };
 }
 
+/**
+ * The remote branch `<remote>/<branch>` of the repository at `path`, where the branch itself is not there: a clone has
+ * other people's branches like that. Undefined where there is none, or where the branch is there.
+ */
+export async function remoteBranchOnly(path: string, branch: string): Promise<string | undefined> {
+  const gitdir = await locate(path);
+  if ((await readBranch(gitdir, branch)) !== undefined) return undefined;
+  for (const { remote } of await git.listRemotes({ fs: nodeFs, gitdir })) {
+    const branches = await git.listBranches({ fs: nodeFs, gitdir, remote });
+    if (branches.includes(branch)) return `${remote}/${branch}`;
+  }
+  return undefined;
+}
+
 /** Creates an empty bare repository that native git understands, in a new or empty folder. */
 export async function createBareRepository(
   path: string,

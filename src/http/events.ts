@@ -189,6 +189,8 @@ function dataOf(event: ReconcileEvent): Readonly<Record<string, unknown>> {
       const { attempt, reason } = event;
       return { rollout: attempt.rollout, attempt: attempt.attempt, reason };
     }
+    case 'held':
+      return event.reason === undefined ? {} : { reason: event.reason };
     case 'failed':
       return { message: event.message };
     case 'pass':

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { getRequestListener } from '@hono/node-server';
+import { getRequestListener, RequestError } from '@hono/node-server';
 import type { Hono } from 'hono';
 import { SECOND } from '../core/model/time.ts';
 import { problem } from './problem.ts';
@@ -32,17 +32,18 @@ export async function listen(
   app: Pick<Hono, 'fetch'>,
   at: { host: string; port: number },
 ): Promise<Listener> {
+  const host = at.host.includes(':') ? `[${at.host}]` : at.host;
   // Without a Host header, as HTTP/1.0 allows, a request is for the address that it reached.
-  const answer = getRequestListener(app.fetch, { hostname: at.host, errorHandler: () => notHttp() });
+  const answer = getRequestListener(app.fetch, { hostname: host, errorHandler });
+  const answers = new WeakMap<Duplex, ServerResponse>();
   const server: Server = createServer(LIMITS, answer);
-  // An expectation that we do not know may be passed over, RFC 9110 §10.1.1.
+  // An expectation that we do not know may be passed over: RFC 9110 §10.1.1.
   server.on('checkExpectation', answer);
-  server.on('connect', (_request, socket) => void refuse(socket, notHttp()));
-  server.on('clientError', (error: NodeJS.ErrnoException, socket) => void refuse(socket, badRequest(error)));
+  server.on('request', ({ socket }, response) => answers.set(socket, response));
+  server.on('clientError', (error, socket) => void refuse(socket, badRequest(error), answers.get(socket)));
   server.listen(at.port, at.host);
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  const host = at.host.includes(':') ? `[${at.host}]` : at.host;
   return {
     url: `http://${host}:${port}`,
     async close() {
@@ -56,16 +57,12 @@ export async function listen(
   };
 }
 
-/** What a parser makes of bytes that never became a request: https://nodejs.org/api/http.html#event-clienterror */
+/** What came over a socket and never became a request: https://nodejs.org/api/http.html#event-clienterror */
 function badRequest({ code }: NodeJS.ErrnoException): Response {
   switch (code) {
     case 'HPE_HEADER_OVERFLOW': {
-      const detail = `expected at most ${LIMITS.maxHeaderSize} bytes of headers and path, found more`;
+      const detail = `expected at most ${LIMITS.maxHeaderSize} bytes of path and headers, found more`;
       return problem('headers-too-large', { detail, next: 'send fewer or shorter ones' });
-    }
-    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW': {
-      const detail = 'expected few chunk extensions, found many';
-      return problem('body-too-large', { detail, next: 'leave them out' });
     }
     case 'ERR_HTTP_REQUEST_TIMEOUT': {
       const [headers, whole] = [LIMITS.headersTimeout / SECOND, LIMITS.requestTimeout / SECOND];
@@ -73,25 +70,32 @@ function badRequest({ code }: NodeJS.ErrnoException): Response {
       return problem('request-too-slow', { detail, next: 'send it again, faster' });
     }
     default:
-      return notHttp();
+      return malformed();
   }
 }
 
-function notHttp(): Response {
+function malformed(): Response {
   const detail = 'expected an HTTP/1.1 request for a path of this server, found something else';
-  return problem('malformed-request', { detail, next: 'check the request line, the Host header and the framing' });
+  return problem('malformed-request', {
+    detail,
+    next: 'check the request line, Host and how the body is framed',
+  });
 }
 
-/** Answers on a socket that no request came from, and closes it. */
-async function refuse(socket: Duplex, response: Response): Promise<void> {
-  // Node knows the response under way, if there is one: whatever follows its head would be taken for its body.
-  const underWay = (socket as Duplex & { readonly _httpMessage?: ServerResponse | null })._httpMessage;
-  if (!socket.writable || underWay?.headersSent) {
+/** The app answers its own faults: what arrives here is a target or a Host that makes no URL. */
+function errorHandler(error: unknown): Response {
+  if (error instanceof RequestError) return malformed();
+  return problem('internal', { detail: 'the request could not be answered', next: 'try again later' });
+}
+
+/** Answers on the socket itself, unless an answer that has begun would take this for its body, and closes it. */
+async function refuse(socket: Duplex, response: Response, begun: ServerResponse | undefined): Promise<void> {
+  const body = await response.text();
+  if (!socket.writable || (begun?.headersSent && !begun.writableEnded)) {
     socket.destroy();
     return;
   }
   const { status, headers } = response;
-  const body = await response.text();
   const head = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
     ...Array.from(headers, ([name, value]) => `${name}: ${value}`),

@@ -141,6 +141,7 @@ const ROLLOUT = {
     runbook: TEXT,
     cause: TEXT,
     attempt: POSITIVE,
+    attempted: { type: 'string', description: 'The distribution set of that attempt.' },
     until: { ...INSTANT, description: 'When time alone will change that.' },
     knownGood: object({
       attempt: POSITIVE,

@@ -70,6 +70,8 @@ export type ReconcileEvent =
       readonly subject: string;
     }
   | { readonly kind: 'diverged'; readonly at: Instant; readonly attempt: Attempt; readonly reason: string }
+  /** Nothing opens from now on, or again (`reason` absent). */
+  | { readonly kind: 'held'; readonly at: Instant; readonly reason?: string }
   | { readonly kind: 'failed'; readonly at: Instant; readonly message: string }
   | { readonly kind: 'pass'; readonly at: Instant };
 
@@ -251,7 +253,7 @@ export function createReconciler(
     if (!lost) return { tip, outcomes: await readOutcomes(git, tip, outcomeCache) };
     const held =
       `the branch ${OUTCOMES_BRANCH} no longer contains ${known.tip}, the last commit read; ` +
-      `set it back (git update-ref refs/heads/${OUTCOMES_BRANCH} ${known.tip}), nothing opens until then`;
+      `in the repository run git update-ref refs/heads/${OUTCOMES_BRANCH} ${known.tip}`;
     return { tip, outcomes: await readOutcomes(git, known.tip, outcomeCache), held };
   }
 
@@ -304,9 +306,10 @@ export function createReconciler(
     at: Instant,
     seen: { report: Plan['report']; tally: Tally; held?: string | undefined },
   ): void {
-    const { held: _held, error: _error, ...rest } = state;
+    const { held: before, error: _error, ...rest } = state;
     const { held, ...news } = seen;
     state = { ...rest, ...news, ...(held === undefined ? {} : { held }), passedAt: at };
+    if (held !== before) onEvent({ kind: 'held', at, ...(held === undefined ? {} : { reason: held }) });
     onEvent({ kind: 'pass', at });
   }
 

@@ -19,22 +19,12 @@ export interface FleetWorkerData {
   readonly devices: readonly { readonly identity: SimulatedIdentity; readonly enrolmentToken: string }[];
 }
 
-/** What it may be told later. */
-export type FleetWorkerMessage =
-  | { readonly kind: 'stop' }
-  | { readonly kind: 'rescale'; readonly scale: TimeScale };
-
 const { server, fleet, pollMs, scale, devices } = workerData as FleetWorkerData;
 const clock = scaledClock(scale);
 const stop = new AbortController();
 
-parentPort?.on('message', (message: FleetWorkerMessage) => {
-  if (message.kind === 'rescale') clock.rescale(message.scale);
-  else {
-    stop.abort();
-    parentPort?.close();
-  }
-});
+// The only thing that it is ever told is to stop.
+parentPort?.once('message', () => stop.abort());
 
 await Promise.all(
   devices.map(async ({ identity, enrolmentToken }, index) => {

@@ -7,7 +7,7 @@ test('makes a repository that validates', async () => {
   const folder = join(await temporaryFolder(), 'my-fleet');
   const made = await run(['init', folder]);
   expect(made.exit).toBe(0);
-  expect(made.out).toContain(`    cd ${folder}\n    tidegate validate\n`);
+  expect(made.out).toContain(`    npx tidegate validate ${folder}\n`);
   expect(await run(['validate', folder])).toMatchObject({
     exit: 0,
     out: expect.stringMatching(/^✓ valid: no problems/),

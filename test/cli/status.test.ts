@@ -50,7 +50,7 @@ in force: snapshot 0f8e280689, commit 60276f66c6
   · batch   ····················  scheduled: 25%
   · fleet   ····················  scheduled: all
   →  0 of 5 devices succeeded, 5 are needed (95%); 5 not heard of since the
-     offer; at the latest until 2026-11-24T08:00:00Z (in 3d)
+     offer; at the latest 2026-11-24T08:00:00Z (in 3d)
 `,
     });
   });

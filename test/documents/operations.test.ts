@@ -66,7 +66,7 @@ describe('operations', () => {
     ]);
   });
 
-  test('a broken file adds nothing and takes nothing from the others', () => {
+  test('a file that cannot be read adds nothing and takes nothing from the others', () => {
     const other = replaced(OPS, 'name: kiosk', 'name: other');
     const loaded = loadOperations([
       source('ops/broken.yaml', ': ['),
@@ -74,7 +74,13 @@ describe('operations', () => {
       source('ops/link.yaml', 'kiosk.yaml', '120000'),
       source('ops/other.yaml', other),
     ]);
-    expect(loaded.operations.entries.map(({ rollout }) => rollout)).toEqual(['other', 'other', 'other']);
+    expect(loaded.operations.entries.map(({ rollout }) => rollout)).toEqual([
+      'kiosk',
+      'kiosk',
+      'other',
+      'other',
+      'other',
+    ]);
     expect(problemsOf(loaded)).toEqual([
       expect.stringMatching(/^ops\/broken\.yaml:1:\d+: /),
       'ops/kiosk.yaml:7:14: spec.operations[1].action must be pause, resume, approve, promote, cancel or retry, found "restart"',
@@ -108,7 +114,23 @@ describe('operations', () => {
       expect(problems.map(({ line, column, rule }) => [line, column, rule])).toEqual([
         [7, 14, 'operation-stage'],
       ]);
-      expect(operations.entries).toEqual([]);
+      expect(operations.entries.map(({ action: kept }) => kept)).toEqual(['pause', 'approve']);
     }
+  });
+
+  test('a wrong entry is a problem and keeps nobody from pausing', () => {
+    const wrong = '{action: explode, attempt: 1, by: ada}';
+    const text = replaced(OPS, '{action: resume, attempt: 1, by: ada}', wrong);
+    const { operations, problems } = loadOperations([source('ops/kiosk.yaml', text)]);
+    expect(problems.map(({ line, column, rule }) => [line, column, rule])).toEqual([[7, 14, 'schema']]);
+    expect(operations.entries.map(({ action }) => action)).toEqual(['pause', 'approve']);
+    expect(operations.learnings.size).toBe(1);
+  });
+
+  test('of a file that is wrong as a whole nothing is taken', () => {
+    const text = replaced(OPS, 'kind: Operation', 'kind: Operation\nmore: true');
+    const { operations, problems } = loadOperations([source('ops/kiosk.yaml', text)]);
+    expect(problems).toHaveLength(1);
+    expect(operations.entries).toEqual([]);
   });
 });

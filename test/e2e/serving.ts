@@ -10,10 +10,13 @@ import { createDeviceClient, type DeviceClient } from '../../src/agent/device-cl
 import { systemClock } from '../../src/clock.ts';
 import type { Report } from '../../src/core/model/device.ts';
 import type { DeviceId } from '../../src/core/model/ids.ts';
-import type { Attempt } from '../../src/core/model/outcome.ts';
 import { HOUR, SECOND } from '../../src/core/model/time.ts';
 import type { RolloutStatus } from '../../src/core/status.ts';
-import { createVirtualDevice, type StepResult, type VirtualDevice } from '../../src/simulate/virtual-device.ts';
+import {
+  createVirtualDevice,
+  type StepResult,
+  type VirtualDevice,
+} from '../../src/simulate/virtual-device.ts';
 import { mintEnrolmentToken } from '../../src/trust/enrolment.ts';
 import { type DeviceKey, generateDeviceKey, openKeys } from '../../src/trust/keys.ts';
 import { git, MAIN, temporaryFolder, writeFiles } from '../cli/fixture.ts';
@@ -24,15 +27,34 @@ export const FLEET_NAME = 'test-fleet';
 const PATIENCE_MS = 60 * SECOND;
 const LOOK_AGAIN_MS = 40;
 
-/** Resolves with what `look` finds, as soon as it finds something. */
-export async function eventually<T>(what: string, look: () => Promise<T | undefined> | T | undefined): Promise<T> {
+/** Resolves with what `look` finds, as soon as it finds something other than false. */
+export async function eventually<T>(
+  what: string,
+  look: () => Promise<T> | T,
+  pauseMs = LOOK_AGAIN_MS,
+): Promise<NonNullable<T>> {
   const deadline = systemClock.now() + PATIENCE_MS;
   for (;;) {
     const found = await look();
-    if (found !== undefined && found !== false) return found;
+    if (found !== undefined && found !== null && found !== false) return found;
     if (systemClock.now() > deadline) throw new Error(`waited in vain: ${what}`);
-    await systemClock.sleep(LOOK_AGAIN_MS);
+    await systemClock.sleep(pauseMs);
   }
+}
+
+/** Lets `work` run beside the test until it is ended, at the latest with the test. */
+export function meanwhile<T>(work: (isDone: () => boolean) => Promise<T>): { end(): Promise<T> } {
+  let done = false;
+  const working = work(() => done);
+  const end = () => {
+    done = true;
+    return working;
+  };
+  // Its failure is seen where it is ended; a test that fails before only waits until nothing runs any more.
+  onTestFinished(async () => {
+    await Promise.allSettled([end()]);
+  });
+  return { end };
 }
 
 // ---- The server -------------------------------------------------------------------------------------------------
@@ -50,13 +72,20 @@ export interface Server {
 export interface ServeOptions {
   readonly repo: string;
   readonly data: string;
+  readonly branch?: string;
   readonly listen?: string;
   readonly env?: Readonly<Record<string, string>>;
 }
 
 /** Starts a server on a free port. It is killed after the test, and its log is shown if the test fails. */
-export async function startServer({ repo, data, listen = '127.0.0.1:0', env = {} }: ServeOptions): Promise<Server> {
-  const args = [MAIN, 'serve', '--repo', repo, '--data', data, '--listen', listen];
+export async function startServer({
+  repo,
+  data,
+  branch = 'main',
+  listen = '127.0.0.1:0',
+  env = {},
+}: ServeOptions): Promise<Server> {
+  const args = [MAIN, 'serve', '--repo', repo, '--branch', branch, '--data', data, '--listen', listen];
   const child = spawn(process.execPath, args, {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -99,7 +128,10 @@ export interface Status {
   readonly programVersion: number | null;
 }
 
-export type RolloutAnswer = RolloutStatus & { readonly attempts: readonly Omit<Attempt, 'seed'>[] };
+/** The kiosks' rollout as the API has it; without a state as long as there is none. */
+export function rolloutOf(server: Server): Promise<RolloutStatus> {
+  return server.get<RolloutStatus>('/api/rollouts/kiosk');
+}
 
 // ---- The repository ---------------------------------------------------------------------------------------------
 
@@ -160,11 +192,31 @@ export function release(version: string, spec: Record<string, string> = {}): Rec
   return { ...kiosk(version), ...rollout(version, { stages, onFailure: 'rollback', ...spec }) };
 }
 
-/** The subjects of `outcomes`, first to last, without the rollout's name and the sizes of stages. */
-export async function decisions(place: Place): Promise<string[]> {
-  const log = await git(place.repo, 'log', '--reverse', '--first-parent', '--format=%s', 'outcomes');
-  return log.split('\n').map((subject) => subject.replace(/^kiosk: /, '').replace(/ opens for .*/, ' opens'));
+/** What was decided about the kiosks, first to last: the subjects of `outcomes`, without what depends on timing. */
+export async function decisions({ repo }: Pick<Place, 'repo'>): Promise<string[]> {
+  const log = await git(repo, 'log', '--reverse', '--first-parent', '--format=%s', 'outcomes');
+  return log
+    .split('\n')
+    .map((subject) => subject.replace(/^kiosk: /, '').replace(/ opens for .*/, ' opens'))
+    .filter((subject) => !/^main |^every device has left /.test(subject));
 }
+
+/** The decisions of an attempt that is through. */
+export const SUCCEEDED = (attempt: number, version: string): string[] => [
+  `attempt ${attempt} of kiosk@${version} is ready`,
+  'stage canary opens',
+  'stage canary passed',
+  'stage fleet opens',
+  'stage fleet passed',
+  `attempt ${attempt} succeeded: kiosk@${version} is known-good`,
+];
+
+/** The decisions of an attempt that its canary stopped; the one before it is known-good. */
+export const FAILED = (attempt: number, version: string): string[] => [
+  `attempt ${attempt} of kiosk@${version} is ready`,
+  'stage canary opens',
+  `attempt ${attempt} failed, back to known-good of attempt ${attempt - 1}`,
+];
 
 // ---- The devices ------------------------------------------------------------------------------------------------
 
@@ -177,36 +229,44 @@ export interface Device extends VirtualDevice {
   readonly generations: readonly number[];
 }
 
-/** Kiosks that go to wherever `url` points at the moment they ask. They enrol with their first request. */
+export interface DeviceOptions {
+  /** Where the server is at the moment they ask. */
+  readonly url: () => string;
+  /** Another server that is told whatever this one is told. */
+  readonly reportsAlsoTo?: () => string;
+}
+
+/** Kiosks. They enrol with their first request. */
 export async function createDevices(
-  place: Place,
-  { ids, url }: { readonly ids: readonly string[]; readonly url: () => string },
+  { data }: Pick<Place, 'data'>,
+  { ids, ...options }: DeviceOptions & { readonly ids: readonly string[] },
 ): Promise<readonly Device[]> {
-  const keys = await openKeys(`${place.data}/keys`);
   const now = systemClock.now();
-  const enrolmentToken = await mintEnrolmentToken(keys, {
+  const enrolmentToken = await mintEnrolmentToken(await openKeys(`${data}/keys`), {
     fleet: FLEET_NAME,
     tags: { product: 'kiosk' },
     expiresAt: now + HOUR,
     now,
   });
-  return ids.map((id) => createDevice({ id: id as DeviceId, enrolmentToken, url }));
+  return ids.map((id) => createDevice(id as DeviceId, enrolmentToken, options));
 }
 
-function createDevice(given: { id: DeviceId; enrolmentToken: string; url: () => string }): Device {
-  const { id, enrolmentToken, url } = given;
+function createDevice(id: DeviceId, enrolmentToken: string, { url, reportsAlsoTo }: DeviceOptions): Device {
   const key = generateDeviceKey();
+  const connect = (to: () => string) =>
+    createDeviceClient({
+      server: '',
+      fleet: FLEET_NAME,
+      key,
+      id,
+      enrolmentToken,
+      fetch: (path, init) => fetch(to() + path, { ...init, signal: AbortSignal.timeout(PATIENCE_MS) }),
+      clock: systemClock,
+    });
+  const client = connect(url);
+  const other = reportsAlsoTo === undefined ? undefined : connect(reportsAlsoTo);
   const acknowledged: Report[] = [];
   const generations: number[] = [];
-  const client = createDeviceClient({
-    server: '',
-    fleet: FLEET_NAME,
-    key,
-    id,
-    enrolmentToken,
-    fetch: (path, init) => fetch(url() + path, { ...init, signal: AbortSignal.timeout(PATIENCE_MS) }),
-    clock: systemClock,
-  });
   const device = createVirtualDevice({
     identity: { id, tags: { product: 'kiosk' } },
     client: {
@@ -218,10 +278,10 @@ function createDevice(given: { id: DeviceId; enrolmentToken: string; url: () => 
       async report(report) {
         const sent = await client.report(report);
         if (sent.kind === 'accepted') acknowledged.push(report);
-        return sent;
+        return sent.kind === 'accepted' && other !== undefined ? other.report(report) : sent;
       },
     },
-    // Installs take no time: the next step of a device finds its own done.
+    // Installs take no time: the step that is told of one reports its end.
     world: { ...WORLD, install: (...given) => ({ ...WORLD.install(...given), takesMs: 0 }) },
     clock: systemClock,
   });
@@ -240,15 +300,14 @@ export async function stepAll(devices: readonly Device[]): Promise<readonly Step
 export function stepUntil<T>(
   devices: readonly Device[],
   what: string,
-  look: () => Promise<T | undefined> | T | undefined,
-): Promise<T> {
+  look: () => Promise<T> | T,
+): Promise<NonNullable<T>> {
   return eventually(what, async () => {
     await stepAll(devices);
     return look();
   });
 }
 
-/** For {@link eventually}: whether all devices run `version`. */
-export function allRun(devices: readonly Device[], version: string): true | undefined {
-  return devices.every((device) => device.runs()?.version === version) || undefined;
+export function allRun(devices: readonly Device[], version: string): boolean {
+  return devices.every((device) => device.runs()?.version === version);
 }

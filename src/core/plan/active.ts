@@ -27,7 +27,7 @@ export function stepActive(context: Context, latest: Attempt): Step {
     wantedOtherwise(context, latest) ??
     obeyOperators(context, latest) ??
     stopOnFailures(context, latest) ??
-    (latest.state === 'paused' ? waitPaused(latest) : advance(context, latest))
+    (latest.state === 'paused' ? waitPaused(context, latest) : advance(context, latest))
   );
 }
 
@@ -164,12 +164,12 @@ function pause(
   };
 }
 
-function waitPaused(latest: Attempt): Step {
+function waitPaused(context: Context, latest: Attempt): Step {
   const last = latest.history.at(-1);
   const stage = latest.stages.findLast((each) => each.state === 'failed') ?? latest.stages.at(-1);
   const because: Partial<Record<Cause, string>> = {
     suspended: 'spec.suspend is true; take it away to go on',
-    operator: 'an operator paused it; resume to go on',
+    operator: `${whoPaused(context, latest)}; an entry in ops/ with action: resume goes on`,
     stuck: `${stage?.verdict?.because ?? 'it was undecided for too long'}; resume, cancel or revert`,
     errorThreshold: `${stage?.verdict?.because ?? 'too many devices failed'}; resume, cancel or revert`,
   };
@@ -178,6 +178,15 @@ function waitPaused(latest: Attempt): Step {
     reason: `paused: ${because[last?.cause ?? latest.cause] ?? latest.cause}`,
     ...(stage === undefined ? {} : { stage: stage.name }),
   };
+}
+
+/** The last word of `ops/` that was obeyed, as far as it is still there. */
+function whoPaused({ input }: Context, latest: Attempt): string {
+  const entry = input.operations.entries.findLast(
+    ({ id, action }) => action === 'pause' && latest.appliedOperations.includes(id),
+  );
+  if (entry === undefined) return 'an operator paused it';
+  return `by ${entry.by}${entry.reason === undefined ? '' : ` (${entry.reason})`}`;
 }
 
 /** Running, ready or waiting for approval: the stage at hand passes, or the next one opens, or there is a reason. */

@@ -77,7 +77,7 @@ export function judgeProgress(
   const stuckAt = Math.max(rampEndsAt, progress.runningSince) + stage.stuckAfterMs;
   if (counts.succeeded < needed) {
     const because =
-      `${counts.succeeded} of ${stage.devices} devices succeeded, ${needed} are needed ` +
+      `${counts.succeeded} of ${stage.devices} devices succeeded, ${needed} ${needed === 1 ? 'is' : 'are'} needed ` +
       `(${formatThreshold(stage.successThreshold)}); ${describeRest(tally)}`;
     if (now >= stuckAt) {
       return { kind: 'stuck', because: `undecided after ${formatDuration(stage.stuckAfterMs)}: ${because}` };
@@ -86,7 +86,7 @@ export function judgeProgress(
   }
   if (now < rampEndsAt)
     return { kind: 'waits', because: 'the ramp is still taking devices in', until: rampEndsAt };
-  const met = `${counts.succeeded} of ${stage.devices} devices succeeded, ${needed} were needed`;
+  const met = `${counts.succeeded} of ${stage.devices} devices succeeded, ${needed} ${needed === 1 ? 'was' : 'were'} needed`;
   if (progress.promoted) return { kind: 'passes', because: `${met}; promoted` };
   // A stage that took nobody in has nothing to see.
   if (stage.devices > 0 && tally.exposureHours < stage.minExposureHours) {
