@@ -13,6 +13,7 @@ import {
   bareRepository,
   createDevices,
   type Device,
+  decisions,
   eventually,
   type Place,
   type Status,
@@ -61,6 +62,45 @@ test('a data folder that may not be used is named', TIMEOUT, async () => {
     `the data folder ${folder}/data cannot be used: this user may not read and write there; change that, or name another folder with --data`,
   );
 });
+
+test(
+  'a data folder has one server at a time, and is free again once that one was killed',
+  TIMEOUT,
+  async () => {
+    const place = await bareRepository();
+    const server = await startServer(place);
+    expect(await refusal(place, { listen: '127.0.0.1:0' })).toBe(
+      `another server works in the data folder ${place.data}; end it, or name another folder with --data`,
+    );
+    await server.end('SIGKILL');
+    await startServer(place);
+  },
+);
+
+test(
+  'a clone that has the record only as a remote branch is refused: it would forget what is known-good',
+  TIMEOUT,
+  async () => {
+    const place = await bareRepository();
+    const server = await startServer(place);
+    await eventually('a decision is recorded', () =>
+      run('git', ['-C', place.repo, 'rev-parse', '--verify', 'outcomes']).then(
+        () => true,
+        () => undefined,
+      ),
+    );
+    await server.end('SIGTERM');
+    const clone = `${await temporaryFolder()}/clone`;
+    await run('git', ['clone', '-q', place.repo, clone]);
+    const given = { ...place, repo: clone };
+    expect(await refusal(given)).toBe(
+      `${clone} has origin/outcomes and no branch outcomes: its record would begin anew; ` +
+        `run git -C ${clone} branch outcomes origin/outcomes`,
+    );
+    await run('git', ['-C', clone, 'branch', 'outcomes', 'origin/outcomes']);
+    await startServer(given);
+  },
+);
 
 test('keys that others may read or replace are refused', TIMEOUT, async () => {
   const place = await bareRepository();
