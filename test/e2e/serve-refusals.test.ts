@@ -13,7 +13,6 @@ import {
   bareRepository,
   createDevices,
   type Device,
-  decisions,
   eventually,
   type Place,
   type Status,
