@@ -50,9 +50,9 @@ export async function warmPolls(): Promise<readonly string[]> {
     }
     await bare.stop();
     lines.push(
-      `${status}: ${median(ratios).toFixed(2)} of bare node:http by processor time per answer ` +
+      `${status}: ${median(ratios).toFixed(2)} of what a bare node:http server answers per second of processor time ` +
         `(${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)}); ` +
-        `${Math.round(median(rates.tidegate))} polls/s beside ${Math.round(median(rates.bare))}`,
+        `${Math.round(median(rates.tidegate))} polls/s, the bare server ${Math.round(median(rates.bare))}`,
     );
   }
   lines.push(`peak memory of the server: ${Math.round(await tidegate.peakMebibytes())} MiB`);

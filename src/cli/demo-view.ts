@@ -122,7 +122,9 @@ export function createDemoView(out: Output): DemoView {
     serving({ url, repository, kept }) {
       out.lines([
         '',
-        `Still serving, and time goes on as fast. Push commits to ${repository}, or in another terminal:`,
+        'Still serving, and time goes on as fast. Push commits to',
+        `  ${repository}`,
+        'or look around in another terminal:',
         `  npx tidegate status --watch --server ${url}`,
         `  npx tidegate why thermostat-000001 --server ${url}`,
         kept ? 'Ctrl-C ends it.' : 'Ctrl-C ends it and deletes the repository; --data DIR keeps it.',
