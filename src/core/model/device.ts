@@ -3,7 +3,7 @@
  * where the device stands), so a lost one costs nothing and a repeated one counts once.
  */
 import type { DeviceId, Revision } from './ids.ts';
-import { HOUR, type Instant, MINUTE } from './time.ts';
+import { type Instant, MINUTE } from './time.ts';
 
 export interface DeviceRecord {
   readonly id: DeviceId;
@@ -151,4 +151,4 @@ export function isInstalling(state: ReportedState | undefined, revision: Revisio
 }
 
 /** A report covers at most this much time: no device can claim more exposure than it could have had. */
-export const EXPOSURE_HOURS_MAX = (24 * HOUR) / HOUR;
+export const EXPOSURE_HOURS_MAX = 24;

@@ -25,7 +25,7 @@ const UNITS: readonly (readonly [string, DurationMs])[] = [
 ];
 const UNIT_MS = new Map(UNITS);
 
-/** One or more `<number><unit>` parts, as in `90s`, `1.5h` or `1h30m`. The schemas use the same pattern. */
+/** One or more `<number><unit>` parts, as in `90s`, `1.5h` or `1h30m`. The schemas bound the digits, too. */
 export const DURATION_PATTERN = '^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d|w))+$';
 const DURATION = new RegExp(DURATION_PATTERN);
 
@@ -40,10 +40,10 @@ export function parseDuration(text: string): DurationMs | undefined {
   return Number.isSafeInteger(rounded) ? rounded : undefined;
 }
 
-/** The shortest exact spelling with the two largest units that matter: `6h`, `1h30m`, `0s`. */
+/** For people: the two largest units that matter, the rest left out: `6h`, `1h30m`, `0s`. */
 export function formatDuration(duration: DurationMs): string {
-  if (duration === 0) return '0s';
   let rest = Math.abs(Math.round(duration));
+  if (rest === 0) return '0s';
   const parts: string[] = [];
   // Weeks are left out: people read "14d" faster than "2w".
   for (const [unit, size] of UNITS.slice(1)) {
