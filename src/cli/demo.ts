@@ -35,8 +35,8 @@ export interface DemoOptions {
 
 /** An hour passes in two and a half seconds. */
 const RATE = 1440;
-/** The story takes about half of this by the clock of its devices: it begins long enough ago to end in the past. */
-const STORY_LENGTH_MS = 20 * HOUR;
+/** The story takes about half of this by the clock of its devices: it ends near the present, not in the future. */
+const STORY_BEGAN_MS_AGO = 20 * HOUR;
 /** Real time after which the story has failed. */
 const PATIENCE_MS = 150 * SECOND;
 const BRANCH = 'main';
@@ -45,7 +45,7 @@ export async function run(options: DemoOptions, io: Io): Promise<ExitCode> {
   const interrupted = io.interrupted();
   const folder = await dataFolder(options.data);
   const view = createDemoView(io.out);
-  const scale = { startAt: systemClock.now() - STORY_LENGTH_MS, startedAt: realNow(), rate: RATE };
+  const scale = { startAt: systemClock.now() - STORY_BEGAN_MS_AGO, startedAt: realNow(), rate: RATE };
   const clock = scaledClock(scale);
   const path = join(folder, 'fleet.git');
   await createBareRepository(path, { defaultBranch: BRANCH });
@@ -61,7 +61,7 @@ export async function run(options: DemoOptions, io: Io): Promise<ExitCode> {
       randomHex: () => randomBytes(16).toString('hex'),
       onEvent: (event) => view.event(event, service.reconciler.state()),
     },
-    // Half a minute of the devices' time is a fiftieth of a second here.
+    // A minute of the devices' time is a twenty-fourth of a second here.
     { branch: BRANCH, settleMs: 60 * SECOND, idleMs: HOUR },
   );
   const server = await listen(service.app, { host: '127.0.0.1', port: 0 });
