@@ -9,8 +9,7 @@ import {
 } from '../../src/agent/device-client.ts';
 import type { Clock } from '../../src/clock.ts';
 import type { Report } from '../../src/core/model/device.ts';
-import type { CommitId, DeviceId, RolloutName, SnapshotId } from '../../src/core/model/ids.ts';
-import { type Manifest, revisionOf } from '../../src/core/model/manifest.ts';
+import type { DeviceId } from '../../src/core/model/ids.ts';
 import type { Program } from '../../src/core/model/program.ts';
 import { DAY, HOUR, type Instant, MINUTE, SECOND } from '../../src/core/model/time.ts';
 import { type AssignedRevision, deviceApi } from '../../src/http/device-api.ts';
@@ -20,6 +19,7 @@ import type { PublishedProgram, Store } from '../../src/store/store.ts';
 import { renewalSlot } from '../../src/trust/assignment.ts';
 import { mintEnrolmentToken } from '../../src/trust/enrolment.ts';
 import { generateDeviceKey, generateKeys, type Keys } from '../../src/trust/keys.ts';
+import { manifest, rolled } from '../http/assigned.ts';
 
 const NOW: Instant = Date.UTC(2026, 0, 1);
 const FLEET = 'hvac';
@@ -28,23 +28,6 @@ const SERVER = 'http://tidegate.test';
 const firstKeys = await generateKeys();
 const key = generateDeviceKey();
 
-const manifest: Manifest = {
-  distributionSet: 'thermostat@2.6.0',
-  product: 'thermostat',
-  version: '2.6.0',
-  modules: [],
-};
-const rolled: AssignedRevision = {
-  kind: 'revision',
-  rollout: 'thermostat-firmware' as RolloutName,
-  revision: {
-    attempt: 1,
-    revision: revisionOf(manifest),
-    manifest,
-    snapshot: 'a'.repeat(40) as SnapshotId,
-    commit: 'b'.repeat(40) as CommitId,
-  },
-};
 const program: Program = {
   fleet: FLEET,
   rollouts: [],

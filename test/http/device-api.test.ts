@@ -5,8 +5,8 @@ import { beforeEach, expect, test } from 'vitest';
 import type { Clock } from '../../src/clock.ts';
 import type { DeviceOverride } from '../../src/core/model/desired.ts';
 import type { DeviceRecord } from '../../src/core/model/device.ts';
-import type { CommitId, DeviceId, RolloutName, SnapshotId } from '../../src/core/model/ids.ts';
-import { type Manifest, revisionOf } from '../../src/core/model/manifest.ts';
+import type { DeviceId } from '../../src/core/model/ids.ts';
+import { revisionOf } from '../../src/core/model/manifest.ts';
 import { HOUR, type Instant, MINUTE, SECOND } from '../../src/core/model/time.ts';
 import { type AssignedRevision, deviceApi } from '../../src/http/device-api.ts';
 import { StoreError } from '../../src/store/errors.ts';
@@ -18,6 +18,7 @@ import { signDeviceToken } from '../../src/trust/device-token.ts';
 import { mintEnrolmentToken } from '../../src/trust/enrolment.ts';
 import { keySet } from '../../src/trust/jws.ts';
 import { type DeviceKey, generateDeviceKey, generateKeys } from '../../src/trust/keys.ts';
+import { manifest, rolled } from './assigned.ts';
 
 const NOW: Instant = Date.UTC(2026, 0, 1);
 const NOW_S = NOW / SECOND;
@@ -26,24 +27,6 @@ const keys = await generateKeys();
 const key = generateDeviceKey();
 const otherKey = generateDeviceKey();
 const tags = { product: 'thermostat' };
-
-const manifest: Manifest = {
-  distributionSet: 'thermostat@2.6.0',
-  product: 'thermostat',
-  version: '2.6.0',
-  modules: [],
-};
-const rolled: AssignedRevision = {
-  kind: 'revision',
-  rollout: 'thermostat-firmware' as RolloutName,
-  revision: {
-    attempt: 1,
-    revision: revisionOf(manifest),
-    manifest,
-    snapshot: 'a'.repeat(40) as SnapshotId,
-    commit: 'b'.repeat(40) as CommitId,
-  },
-};
 
 let now: Instant;
 let store: Store;
