@@ -2,7 +2,7 @@
  * What one snapshot says differently from another, in words: what it means for devices, rollout by rollout. Only what
  * the planner sees counts; a comment that moved is no change.
  */
-import type { DesiredState, Fleet, Rollout, Stage, Start } from '../core/model/desired.ts';
+import type { DesiredState, Fleet, InstallWindow, Rollout, Stage, Start } from '../core/model/desired.ts';
 import { shortRevision } from '../core/model/ids.ts';
 import { formatDuration, formatInstant } from '../core/model/time.ts';
 import { formatShare, formatSize, formatThreshold } from '../core/select/size.ts';
@@ -53,6 +53,7 @@ type Fields<T> = {
 const FLEET_FIELDS: Fields<Fleet> = {
   name: ['name', ({ name }) => name],
   pollIntervalMs: ['poll interval', ({ pollIntervalMs }) => formatDuration(pollIntervalMs)],
+  timezone: ['time zone', ({ timezone }) => timezone],
   freeze: [
     'freeze',
     ({ freeze }) =>
@@ -73,6 +74,7 @@ const ROLLOUT_FIELDS: Fields<Rollout> = {
   suspend: ['suspend', ({ suspend }) => String(suspend)],
   start: ['start', ({ start }) => startText(start)],
   onFailure: ['on failure', ({ onFailure }) => onFailure],
+  installWindow: ['install window', ({ installWindow }) => windowText(installWindow)],
   seed: ['seed', ({ seed }) => seed ?? 'drawn'],
   owner: ['owner', ({ owner }) => owner],
 };
@@ -166,4 +168,12 @@ function listOf(names: readonly string[]): string {
 /** Both sides come from one loader, which builds equal values with their keys in the same order. */
 function isSame(a: unknown, b: unknown): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
+}
+
+function windowText(window: InstallWindow | undefined): string {
+  if (window === undefined) return 'none';
+  const { cron, durationMs, timezone } = window;
+  const zone =
+    timezone === undefined ? "the fleet's" : 'zone' in timezone ? timezone.zone : `tags.${timezone.tag}`;
+  return `${cron} for ${formatDuration(durationMs)}, time zone: ${zone}`;
 }

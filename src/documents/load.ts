@@ -79,7 +79,7 @@ export function loadDesired(
     sets.map(({ name, data }) => [name, revisionOf(manifestOf(data))]),
   );
   return {
-    desired: { ...at, fleet, rollouts, distributionSets, devices },
+    desired: { ...at, fleet, rollouts, distributionSets, devices, flags: new Map(), sites: new Map() },
     problems,
     paths,
     distributionSetFiles,
@@ -201,16 +201,19 @@ function checkOperations(document: SourceDocument<'Operation'>, report: Report):
 
 /** The id says which rollout, which entry, and the how-manieth of equal ones: adding below never changes those above. */
 function operationsOf(
-  { name }: SourceDocument<'Operation'>,
+  document: SourceDocument<'Operation'>,
   entries: readonly Entry[],
 ): readonly Desired.Operation[] {
+  const { name, file, yaml } = document;
+  const written = (yaml.value as typeof document.data).spec.operations ?? [];
   const seen = new Map<string, number>();
   return entries.map((entry) => {
     const text = canonicalJson(entry);
     const nth = (seen.get(text) ?? 0) + 1;
     seen.set(text, nth);
     const id = sha256Hex(canonicalJson({ rollout: name, entry, nth })).slice(0, 16);
-    return { ...entry, id, rollout: name as RolloutName };
+    const place = { file, ...yaml.at(['spec', 'operations', written.indexOf(entry)]) };
+    return { ...entry, id, rollout: name as RolloutName, place };
   });
 }
 

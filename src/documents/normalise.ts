@@ -18,6 +18,7 @@ import type { DistributionSet, Rollout, Stage, StageEntry } from './types.genera
 /** What holds where a document does not say. */
 export const DEFAULTS = {
   pollInterval: '15m',
+  timezone: 'UTC',
   start: 'onMerge',
   onFailure: 'ladder',
   moduleStatus: 'running',
@@ -46,6 +47,7 @@ export function normaliseFleet(
   const fleet = {
     name: metadata.name,
     pollIntervalMs: durationOf(spec.pollInterval ?? DEFAULTS.pollInterval),
+    timezone: DEFAULTS.timezone,
   };
   if (spec.freeze === undefined) return fleet;
   const except = spec.freeze.except ?? [];

@@ -20,6 +20,8 @@ export interface Commit {
   readonly message: string;
   readonly author: string;
   readonly committedAt: Instant;
+  /** `gpgsig` as it stands there, and the bytes it is a signature of: the commit without it. */
+  readonly signature?: { readonly armoured: string; readonly payload: Uint8Array };
 }
 
 export interface NewCommit {
@@ -31,6 +33,14 @@ export interface NewCommit {
 }
 
 export interface Git {
+  /** Path or URL of the repository, for messages; never with credentials. */
+  readonly place: string;
+  /**
+   * Why the repository cannot be reached, in a sentence with the next step, while that is so. What is read meanwhile is
+   * what was fetched last, and nothing can be written. Always undefined for a repository on this machine.
+   */
+  away(): string | undefined;
+
   /** The commit that branch `branch` (a name without `refs/heads/`) points at, or undefined where there is none. */
   branch(branch: string): Promise<Oid | undefined>;
   /** Throws {@link GitObjectError} where the object is missing, corrupt (its bytes do not hash to its id) or of another type. */
@@ -47,12 +57,19 @@ export interface Git {
   /**
    * Moves a branch from exactly `from` (undefined: it does not exist) to `to`, under git's own ref lock. `lost`: somebody
    * else moved it first. `refused`: the repository does not let us (the branch is checked out in a work tree, where
-   * moving it would stage the reverse of our commit); `reason` says so in a sentence with the next step.
+   * moving it would stage the reverse of our commit; it is protected; the credentials do not allow it); `reason` says so
+   * in a sentence with the next step. Over a remote this is the push.
    */
   moveBranch(move: { branch: string; from: Oid | undefined; to: Oid }): Promise<MoveResult>;
 
-  /** Calls `onChange` soon after any branch may have moved; may call more often than that. */
-  watch(onChange: () => void): Promise<{ close(): Promise<void> }>;
+  /** Calls `onChange` soon after any branch, or {@link Git.away}, may have changed; may call more often than that. */
+  watch(onChange: () => void): Promise<Watcher>;
+}
+
+export interface Watcher {
+  /** Somebody says that the repository has changed: looks at once instead of at its next time. Cheap to call often. */
+  look(): void;
+  close(): Promise<void>;
 }
 
 export type MoveResult =

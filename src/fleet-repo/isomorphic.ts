@@ -15,7 +15,7 @@ import { type Clock, systemClock } from '../clock.ts';
 import { type DurationMs, SECOND } from '../core/model/time.ts';
 import { errorCode, isAbsent, makeFolderDurably, writeFileDurably, writeProblem } from './durable-fs.ts';
 import { GitObjectError, GitRepositoryError } from './errors.ts';
-import type { Git, Oid } from './git.ts';
+import type { Git, Oid, Watcher } from './git.ts';
 import {
   DEFAULT_IDENTITY,
   decodeCommit,
@@ -78,6 +78,8 @@ export async function openRepository(path: string, options: RepositoryOptions = 
   const commit: Git['commit'] = (oid) => read(oid, 'commit', (content) => decodeCommit(oid, content));
 
   return {
+    place: path,
+    away: () => undefined,
     branch: (branch) => readBranch(commonDir, branch),
     commit,
     tree: (oid) => read(oid, 'tree', decodeTree),
@@ -334,7 +336,7 @@ const compress = promisify<Uint8Array, Buffer>(deflate);
 async function watchBranches(
   { commonDir, clock, pollMs }: { commonDir: string; clock: Clock; pollMs: DurationMs },
   onChange: () => void,
-): Promise<{ close(): Promise<void> }> {
+): Promise<Watcher> {
   const closing = new AbortController();
   let look = new AbortController();
   let seen = await fingerprint(commonDir);
@@ -361,6 +363,7 @@ async function watchBranches(
   const following = follow();
 
   return {
+    look: () => look.abort(),
     async close() {
       closing.abort();
       await files.close();

@@ -53,6 +53,8 @@ export function createMemoryRepository(identity: string = DEFAULT_IDENTITY): Mem
   }
 
   return {
+    place: 'memory',
+    away: () => undefined,
     branch: async (branch) => branches.get(branch),
     commit: async (oid) => read(oid, 'commit').commit,
     tree: async (oid) => (oid === EMPTY_TREE ? [] : read(oid, 'tree').entries),
@@ -89,6 +91,7 @@ export function createMemoryRepository(identity: string = DEFAULT_IDENTITY): Mem
       const watcher = { onChange };
       watchers.add(watcher);
       return {
+        look: onChange,
         close: async () => {
           watchers.delete(watcher);
         },

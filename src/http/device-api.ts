@@ -39,9 +39,10 @@ export interface DeviceApiOptions {
 }
 
 /** What the poll needs to know of an assignment. */
-export type AssignedRevision =
+export type AssignedRevision = (
   | { readonly kind: 'revision'; readonly rollout: RolloutName; readonly revision: ProgramRevision }
-  | { readonly kind: 'nothing' };
+  | { readonly kind: 'nothing' }
+) & { readonly until?: Instant };
 
 const ENROL_BYTES_MAX = 16 * 1024;
 const REPORT_BYTES_MAX = 64 * 1024;

@@ -262,7 +262,9 @@ export function createReconciler(
     const last = state.published;
     if (last !== undefined && JSON.stringify(last.program) === JSON.stringify(program)) return;
     const highest = last?.version ?? (await recordedVersion(git, state.tip));
-    const next = { version: versionAfter(highest, now), program };
+    const flagsChanged = JSON.stringify(last?.program.flags ?? []) !== JSON.stringify(program.flags);
+    const flagsVersion = (last?.flagsVersion ?? 0) + (flagsChanged ? 1 : 0);
+    const next = { version: versionAfter(highest, now), flagsVersion, program };
     if (!(await store.swapProgram(next, last?.version ?? 0))) {
       state = { ...state, published: await store.program() };
       throw new Error('another process published a program; planning anew');

@@ -30,6 +30,7 @@ export const MIGRATIONS: readonly string[] = [
     journal  TEXT NOT NULL                  -- JSON
   ) STRICT;
   `,
+  `ALTER TABLE program ADD COLUMN flags_version INTEGER NOT NULL DEFAULT 0;`,
 ];
 
 /**

@@ -81,11 +81,12 @@ function storeOver(db: DatabaseSync, path: string, epoch: string): Store {
   const upsertDevice = db.prepare(`
     INSERT INTO devices (id, record) VALUES (?, ?)
     ON CONFLICT (id) DO UPDATE SET record = excluded.record`);
-  const selectProgram = db.prepare('SELECT version, program FROM program');
+  const selectProgram = db.prepare('SELECT version, flags_version, program FROM program');
   const upsertProgram = db.prepare(`
-    INSERT INTO program (only_row, version, program)
-    SELECT 1, ?, ? WHERE coalesce((SELECT version FROM program), 0) = ?
-    ON CONFLICT (only_row) DO UPDATE SET version = excluded.version, program = excluded.program`);
+    INSERT INTO program (only_row, version, flags_version, program)
+    SELECT 1, ?, ?, ? WHERE coalesce((SELECT version FROM program), 0) = ?
+    ON CONFLICT (only_row) DO UPDATE
+    SET version = excluded.version, flags_version = excluded.flags_version, program = excluded.program`);
   const selectJournal = db.prepare('SELECT journal FROM journal');
   const upsertJournal = db.prepare(`
     INSERT INTO journal (only_row, journal) VALUES (1, ?)
@@ -138,13 +139,18 @@ function storeOver(db: DatabaseSync, path: string, epoch: string): Store {
       call(() => {
         const row = selectProgram.get();
         if (row === undefined) return undefined;
-        return { version: Number(row['version']), program: parse(row['program']) as Program };
+        return {
+          version: Number(row['version']),
+          flagsVersion: Number(row['flags_version']),
+          program: parse(row['program']) as Program,
+        };
       }),
 
     swapProgram: (next, expected) =>
       call(() => {
         assert(next.version > expected, `program version ${next.version} does not follow ${expected}`);
-        return upsertProgram.run(next.version, JSON.stringify(next.program), expected).changes === 1;
+        const { version, flagsVersion, program } = next;
+        return upsertProgram.run(version, flagsVersion, JSON.stringify(program), expected).changes === 1;
       }),
 
     journal: () =>

@@ -49,6 +49,8 @@ export interface DeviceChange {
 export interface PublishedProgram {
   /** Never goes back, not even with an empty store: max(last + 1, Unix seconds). */
   readonly version: number;
+  /** Counts the changes of flags. */
+  readonly flagsVersion: number;
   readonly program: Program;
 }
 

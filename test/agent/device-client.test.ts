@@ -33,6 +33,9 @@ const program: Program = {
   rollouts: [],
   devices: {},
   pollIntervalMs: MINUTE,
+  timezone: 'UTC',
+  sites: {},
+  flags: [],
   knownRevisions: [],
 };
 const REPORT: Report = { bootId: 'b1', seq: 1, generation: 0, signals: {}, exposureHours: 0.5, events: {} };
@@ -86,7 +89,7 @@ beforeEach(() => {
   serverTime = NOW;
   deviceTime = NOW;
   keys = firstKeys;
-  published = { version: NOW / SECOND, program };
+  published = { version: NOW / SECOND, flagsVersion: 0, program };
   assigned = rolled;
   requests = [];
   store = createMemoryStore({ epoch: 'e1' });
@@ -178,14 +181,14 @@ test('a server that has lost the device takes it back by its credential, without
 
 test('a lower generation than the device has seen is refused and changes nothing', async () => {
   const client = await newClient();
-  published = { version: NOW / SECOND + 100, program };
+  published = { version: NOW / SECOND + 100, flagsVersion: 0, program };
   await client.poll();
   const before = client.memory();
-  published = { version: NOW / SECOND + 99, program };
+  published = { version: NOW / SECOND + 99, flagsVersion: 0, program };
   assigned = { kind: 'nothing' };
   expect(await client.poll()).toMatchObject({ kind: 'refused', by: 'device', code: 'older-generation' });
   expect(client.memory()).toEqual(before);
-  published = { version: NOW / SECOND + 100, program };
+  published = { version: NOW / SECOND + 100, flagsVersion: 0, program };
   expect(await client.poll()).toMatchObject({ kind: 'nothing' });
 });
 
@@ -265,7 +268,7 @@ test("what the server refuses is told with the problem's code", async () => {
   const client = await newClient();
   await client.poll();
   const override = { tags: {}, retired: false, revoked: true };
-  published = { version: 1, program: { ...program, devices: { [ID]: override } } };
+  published = { version: 1, flagsVersion: 0, program: { ...program, devices: { [ID]: override } } };
   expect(await client.poll()).toMatchObject({ kind: 'refused', by: 'server', code: 'revoked' });
   expect(await client.report(REPORT)).toMatchObject({ kind: 'refused', code: 'revoked' });
 

@@ -18,7 +18,7 @@ const entriesOf = (text: string) => loadOperations([source('ops/kiosk.yaml', tex
 
 describe('operations', () => {
   test('are read in order, with their rollout', () => {
-    expect(entriesOf(OPS).map(({ id, ...entry }) => entry)).toEqual([
+    expect(entriesOf(OPS).map(({ id, place, ...entry }) => entry)).toEqual([
       { rollout: 'kiosk', action: 'pause', attempt: 1, by: 'ada', reason: 'calls' },
       { rollout: 'kiosk', action: 'resume', attempt: 1, by: 'ada' },
       { rollout: 'kiosk', action: 'approve', attempt: 1, stage: 'batch', by: 'bo' },

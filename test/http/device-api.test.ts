@@ -40,7 +40,17 @@ const clock: Clock = { now: () => now, sleep: async () => {} };
 function publish(version: number, devices: Record<string, DeviceOverride> = {}): PublishedProgram {
   return {
     version,
-    program: { fleet: FLEET, rollouts: [], devices, pollIntervalMs: MINUTE, knownRevisions: [] },
+    flagsVersion: 0,
+    program: {
+      fleet: FLEET,
+      rollouts: [],
+      devices,
+      pollIntervalMs: MINUTE,
+      timezone: 'UTC',
+      sites: {},
+      flags: [],
+      knownRevisions: [],
+    },
   };
 }
 

@@ -127,7 +127,7 @@ export function createFleet() {
     state = {
       ...state,
       outcomes,
-      published: { version, program },
+      published: { version, flagsVersion: 0, program },
       report: made.report,
       tally: after,
       passedAt: now,
@@ -156,10 +156,12 @@ export function createFleet() {
       const desired: DesiredState = {
         snapshot: oid(digit) as SnapshotId,
         commit: oid(digit) as CommitId,
-        fleet: { name: 'hvac', pollIntervalMs: MINUTE },
+        fleet: { name: 'hvac', pollIntervalMs: MINUTE, timezone: 'UTC' },
         rollouts: new Map(rollouts.map((rollout) => [rollout.name, rollout])),
         distributionSets: new Map(),
         devices: new Map(Object.entries(overrides) as [DeviceId, DeviceOverride][]),
+        flags: new Map(),
+        sites: new Map(),
       };
       const operations = { entries: [], learnings: new Map<string, string>() };
       state = {
@@ -215,7 +217,7 @@ export const keys = await generateKeys();
 export function deviceApiOf(fleet: Fleet): Hono {
   const { store, intake, clock, state } = fleet;
   return deviceApi({
-    fleet: () => ({ name: 'hvac', pollIntervalMs: MINUTE }),
+    fleet: () => ({ name: 'hvac', pollIntervalMs: MINUTE, timezone: 'UTC' }),
     store,
     intake,
     keys,

@@ -315,7 +315,10 @@ export function published(version: number): PublishedProgram {
     rollouts: [],
     devices: { ['x' as DeviceId]: { tags: { ring: '0', site: null }, retired: false, revoked: true } },
     pollIntervalMs: 60_000,
+    timezone: 'UTC',
+    sites: {},
+    flags: [],
     knownRevisions: [],
   };
-  return { version, program };
+  return { version, flagsVersion: version, program };
 }

@@ -45,24 +45,31 @@ export type Placement =
 /** Why a device that matches does not get the candidate. */
 export type Waiting = 'noCandidate' | 'offersStopped' | 'notInOpenStage' | 'inRamp' | 'noUnit';
 
-export type Assignment =
+export type Assignment = (
   | {
       readonly kind: 'revision';
       readonly rollout: RolloutName;
       readonly revision: ProgramRevision;
       readonly placement: Placement;
     }
-  | { readonly kind: 'nothing' };
+  | { readonly kind: 'nothing' }
+) & {
+  /** From when on time alone may change the answer; absent: only another program, or news of the device. */
+  readonly until?: Instant;
+};
 
 export function assign(program: Program, device: DeviceRecord, now: Instant): Assignment {
   const subject = subjectOf(program, device);
+  let until: { readonly until?: Instant } = {};
   for (const rollout of program.rollouts) {
     const placement = place(rollout, subject, now);
+    // When the ramp reaches the device could be computed; nobody needs it.
+    if ('waiting' in placement && placement.waiting === 'inRamp') until = { until: now };
     if ('revision' in placement) {
-      return { kind: 'revision', rollout: rollout.name, revision: placement.revision, placement };
+      return { kind: 'revision', rollout: rollout.name, revision: placement.revision, placement, ...until };
     }
   }
-  return { kind: 'nothing' };
+  return { kind: 'nothing', ...until };
 }
 
 /** The device with the operators' overrides laid over it. */

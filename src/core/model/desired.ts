@@ -2,6 +2,7 @@
  * Desired state: the documents of one snapshot, resolved and normalised. Shorthands are expanded, references
  * followed, defaults filled in, so that the planner never asks what was meant.
  */
+import type { Flag } from './flag.ts';
 import type { CommitId, DeviceId, Revision, RolloutName, SnapshotId } from './ids.ts';
 import type { Manifest } from './manifest.ts';
 import type { DurationMs, Instant } from './time.ts';
@@ -16,11 +17,17 @@ export interface DesiredState {
   readonly distributionSets: ReadonlyMap<string, Revision>;
   /** Operators' say-so from `devices/*.yaml`, by device. */
   readonly devices: ReadonlyMap<DeviceId, DeviceOverride>;
+  /** By key. */
+  readonly flags: ReadonlyMap<string, Flag>;
+  /** What sites have differently, by the value of the tag `site`. */
+  readonly sites: ReadonlyMap<string, SiteOverride>;
 }
 
 export interface Fleet {
   readonly name: string;
   readonly pollIntervalMs: DurationMs;
+  /** IANA time zone of windows and devices that name none. */
+  readonly timezone: string;
   /** While it lasts, nothing opens except the rollouts in `except`. */
   readonly freeze?: { readonly until: Instant; readonly except: readonly RolloutName[] };
 }
@@ -32,6 +39,22 @@ export interface DeviceOverride {
   readonly retired: boolean;
   /** A revoked device is refused. */
   readonly revoked: boolean;
+}
+
+/** The few settings that a site may change. */
+export interface SiteOverride {
+  readonly pollIntervalMs?: DurationMs;
+  /** Instead of every rollout's own. */
+  readonly installWindow?: InstallWindow;
+}
+
+/** When devices may begin to install: for `durationMs` from each instant that `cron` names in the time zone. */
+export interface InstallWindow {
+  /** Five fields: minute, hour, day of month, month, day of week. */
+  readonly cron: string;
+  readonly durationMs: DurationMs;
+  /** An IANA zone, or the tag that holds each device's; absent: the fleet's. */
+  readonly timezone?: { readonly zone: string } | { readonly tag: string };
 }
 
 export interface Rollout {
@@ -50,6 +73,7 @@ export interface Rollout {
   readonly gates: readonly Gate[];
   readonly stages: readonly Stage[];
   readonly onFailure: OnFailure;
+  readonly installWindow?: InstallWindow;
   /** Selection seed; absent: random bits are drawn with the first attempt and recorded. */
   readonly seed?: string;
 }
@@ -118,6 +142,14 @@ export interface Operation {
   readonly stage?: string;
   readonly by: string;
   readonly reason?: string;
+  /** With `promote`: all stages at once, outside windows and in spite of a freeze, back to a revision that succeeded here before. */
+  readonly emergency?: boolean;
+  /** Where it was written. */
+  readonly place: { readonly file: string; readonly line: number; readonly column: number };
+  /** Whose signature is on the commit that brought the entry, as `trust/allowed_signers` knows the key. */
+  readonly signer?: string;
+  /** Why no signer is known, in a sentence with the next step. */
+  readonly unsigned?: string;
 }
 
 export interface Operations {

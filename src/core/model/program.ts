@@ -3,7 +3,8 @@
  * the outcomes, so every replica that has read the same commits serves the same answers.
  */
 
-import type { DeviceOverride, Gate } from './desired.ts';
+import type { DeviceOverride, Gate, InstallWindow, SiteOverride } from './desired.ts';
+import type { Flag } from './flag.ts';
 import type { CommitId, DeviceId, Revision, RolloutName, SnapshotId } from './ids.ts';
 import type { Manifest } from './manifest.ts';
 import type { Admission } from './outcome.ts';
@@ -16,6 +17,12 @@ export interface Program {
   /** Operators' say-so by device id. */
   readonly devices: Readonly<Record<DeviceId, DeviceOverride>>;
   readonly pollIntervalMs: DurationMs;
+  /** IANA time zone of windows and devices that name none. */
+  readonly timezone: string;
+  /** By the value of the tag `site`. */
+  readonly sites: Readonly<Record<string, SiteOverride>>;
+  /** In order of name. */
+  readonly flags: readonly Flag[];
   /** Every revision that an attempt of any rollout ever had: whatever else a device runs is drift. */
   readonly knownRevisions: readonly Revision[];
 }
@@ -27,6 +34,8 @@ export interface ProgramRollout {
   readonly condition: string;
   /** Judged for devices on known-good; a stage brings its own. */
   readonly gates: readonly Gate[];
+  /** Outside of it nothing new is offered, but for the return from a rolled-back attempt. */
+  readonly installWindow?: InstallWindow;
   /** The unfinished attempt. `offers` is false while it is paused or was stopped: who has it keeps it, nobody else gets it. */
   readonly candidate?: ProgramCandidate;
   /** Attempts given up since known-good without a rollback, newest first: their devices keep what they run. */
@@ -46,6 +55,8 @@ export interface ProgramRevision {
 
 export interface ProgramCandidate extends ProgramRevision {
   readonly offers: boolean;
+  /** An emergency does not wait for the install window. */
+  readonly emergency?: boolean;
   readonly seed: string;
   readonly excluding?: string;
   readonly stages: readonly OpenStage[];

@@ -25,6 +25,9 @@ export function buildProgram(desired: DesiredState, outcomes: Outcomes): Program
     rollouts: rollouts.map(({ rollout, attempts }) => programOf(rollout, attempts)),
     devices: Object.fromEntries(desired.devices),
     pollIntervalMs: desired.fleet.pollIntervalMs,
+    timezone: desired.fleet.timezone,
+    sites: Object.fromEntries(desired.sites),
+    flags: [...desired.flags.values()].sort((a, b) => (a.name < b.name ? -1 : 1)),
     knownRevisions: [...known].sort(),
   };
 }
@@ -46,6 +49,7 @@ function programOf(rollout: Rollout, attempts: readonly Attempt[]): ProgramRollo
     priority: rollout.priority,
     condition: rollout.condition,
     gates: rollout.gates,
+    ...(rollout.installWindow === undefined ? {} : { installWindow: rollout.installWindow }),
     ...(candidate === undefined ? {} : { candidate: candidateOf(candidate) }),
     kept: since
       .filter((attempt) => !isCurrent(attempt))

@@ -71,6 +71,9 @@ export function programOf(...rollouts: readonly Partial<ProgramRollout>[]): Prog
     rollouts: rollouts.map((each) => rolloutOf(each)),
     devices: {},
     pollIntervalMs: 60_000,
+    timezone: 'UTC',
+    sites: {},
+    flags: [],
     knownRevisions: [1, 2, 3].map(revision),
   };
 }

@@ -28,10 +28,12 @@ function desiredOf(...rollouts: readonly Rollout[]): DesiredState {
   return {
     snapshot: 'f'.repeat(40) as SnapshotId,
     commit: 'c'.repeat(40) as CommitId,
-    fleet: { name: 'test', pollIntervalMs: 60_000 },
+    fleet: { name: 'test', pollIntervalMs: 60_000, timezone: 'UTC' },
     rollouts: new Map(rollouts.map((rollout) => [rollout.name, rollout])),
     distributionSets: new Map(),
     devices: new Map(),
+    flags: new Map(),
+    sites: new Map(),
   };
 }
 
