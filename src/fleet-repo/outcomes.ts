@@ -53,9 +53,18 @@ async function readAttempt(git: Git, file: { path: string; oid: Oid }): Promise<
  */
 export async function recordDecisions(
   git: Git,
-  given: { tip: Oid | undefined; decisions: readonly Decision[]; at: Instant; epoch: number },
+  given: {
+    tip: Oid | undefined;
+    decisions: readonly Decision[];
+    at: Instant;
+    /** The version that the program will have with them in it. */
+    epoch: number;
+    flagsVersion: number;
+    /** Called when every object is written and no branch has moved yet. */
+    onWritten?: () => void;
+  },
 ): Promise<{ kind: 'recorded'; tip: Oid; commits: readonly Oid[] } | Exclude<MoveResult, { kind: 'moved' }>> {
-  const { tip, decisions, at, epoch } = given;
+  const { tip, decisions, at } = given;
   let parent = tip;
   const commits: Oid[] = [];
   for (const decision of decisions) {
@@ -72,17 +81,21 @@ export async function recordDecisions(
     parent = await git.writeCommit({
       tree,
       parents: parent === undefined ? [] : [parent],
-      message: messageOf(decision, epoch),
+      message: messageOf(decision, given),
       at,
     });
     commits.push(parent);
   }
   if (parent === undefined) throw new Error('no decisions to record');
+  given.onWritten?.();
   const moved = await git.moveBranch({ branch: OUTCOMES_BRANCH, from: tip, to: parent });
   return moved.kind === 'moved' ? { kind: 'recorded', tip: parent, commits } : moved;
 }
 
-function messageOf(decision: Decision, epoch: number): string {
+function messageOf(
+  decision: Decision,
+  { epoch, flagsVersion }: { epoch: number; flagsVersion: number },
+): string {
   const { attempt, summary, because, stage, verdict } = decision;
   const trailers = [
     `Snapshot: ${attempt.snapshot}`,
@@ -92,6 +105,7 @@ function messageOf(decision: Decision, epoch: number): string {
     `Revision: ${attempt.revision}`,
     ...(stage === undefined ? [] : [`Stage: ${stage}`]),
     ...(verdict === undefined ? [] : [`Verdict: ${verdict}`]),
+    `Flags-Version: ${flagsVersion}`,
     `Epoch: ${epoch}`,
   ];
   return `${[summary, ...(because === undefined ? [] : [because]), trailers.join('\n')].join('\n\n')}\n`;

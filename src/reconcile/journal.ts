@@ -16,6 +16,8 @@ export interface Notes {
   readonly restorations: ReadonlyMap<string, RestoreResult>;
   /** Decisions that already hold back devices and whose commit is still to come. */
   readonly closings: readonly Decision[];
+  /** When a pass was last known to go through, give or take a minute. */
+  readonly watchedAt?: Instant;
 }
 
 export async function readNotes(store: Store): Promise<Notes> {
@@ -26,6 +28,7 @@ export async function readNotes(store: Store): Promise<Notes> {
     soaks: new Map(journal.soaks ?? []),
     restorations: new Map(journal.restorations ?? []),
     closings: journal.closings ?? [],
+    ...(journal.watchedAt === undefined ? {} : { watchedAt: journal.watchedAt }),
   };
 }
 

@@ -6,12 +6,13 @@
  * and decides the same.
  */
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Clock } from '../clock.ts';
+import type { Clock, SteadyClock } from '../clock.ts';
 import type { Tally } from '../core/assign/tally.ts';
 import { emptyTally } from '../core/assign/tally.ts';
 import type { DesiredState } from '../core/model/desired.ts';
 import type { Attempt, Outcomes } from '../core/model/outcome.ts';
-import { type DurationMs, type Instant, SECOND } from '../core/model/time.ts';
+import type { Program } from '../core/model/program.ts';
+import { type DurationMs, type Instant, MINUTE, SECOND } from '../core/model/time.ts';
 import {
   type Answer,
   applyDecisions,
@@ -25,7 +26,7 @@ import {
 import { plan } from '../core/plan/plan.ts';
 import { buildProgram } from '../core/plan/program.ts';
 import type { DocumentCache } from '../documents/load.ts';
-import type { Git, Oid } from '../fleet-repo/git.ts';
+import type { Git, Oid, Watcher } from '../fleet-repo/git.ts';
 import { OUTCOMES_BRANCH, type OutcomeCache, readOutcomes, recordDecisions } from '../fleet-repo/outcomes.ts';
 import { restoreMain } from '../fleet-repo/restore.ts';
 import type { PublishedProgram, Store } from '../store/store.ts';
@@ -40,6 +41,8 @@ export interface Reconciler {
   state(): ReconcilerState;
   /** Something may have changed: a branch, a device. Cheap; wakes coalesce. */
   wake(): void;
+  /** Somebody says that the repository has changed: it is looked at now, not at its next time. */
+  look(): void;
   /** Passes until `signal` aborts: on every wake, when time alone changes something, and every idle interval. */
   run(signal: AbortSignal): Promise<void>;
 }
@@ -79,12 +82,31 @@ export interface ReconcilerPorts {
   readonly git: Git;
   readonly store: Store;
   readonly observer: Observer;
-  readonly clock: Clock;
+  readonly clock: Clock & Partial<Pick<SteadyClock, 'doubt' | 'timesSet'>>;
   /** 128 random bits in hex. */
   readonly randomHex: () => string;
   readonly cache: DocumentCache;
   readonly onEvent: (event: ReconcileEvent) => void;
+  /** Told how far a pass has come. What happens if the process ends right there is tested for every step. */
+  readonly onStep?: (step: PassStep) => void;
 }
+
+/**
+ * The steps of a pass, in their order; a pass leaves out what it has no reason for. `noted`: what closes is durable
+ * here. `closed`: devices are served without it. `written`: the decisions' commits are objects without a branch.
+ * `recorded`: `outcomes` has them. `remembered`: so do the notes. `opened`: devices are served what opens. `restored`:
+ * main has the restoring commit.
+ */
+export type PassStep =
+  | 'read'
+  | 'planned'
+  | 'noted'
+  | 'closed'
+  | 'written'
+  | 'recorded'
+  | 'remembered'
+  | 'opened'
+  | 'restored';
 
 export interface ReconcilerOptions {
   readonly branch: string;
@@ -101,6 +123,10 @@ export const RECONCILER_DEFAULTS: ReconcilerOptions = {
 };
 
 const BACKOFF_MAX_MS = 60 * SECOND;
+/** Longer without a pass, and a soak that was under way was not watched: it begins anew. */
+const UNWATCHED_MAX_MS = 10 * MINUTE;
+/** How exactly the notes know when the last pass was: writing it down each time would cost a commit of the store. */
+const WATCHED_STEP_MS = MINUTE;
 
 export function createReconciler(
   ports: ReconcilerPorts,
@@ -108,8 +134,17 @@ export function createReconciler(
 ): Reconciler {
   const { git, store, observer, clock, onEvent } = ports;
   const { branch, settleMs, idleMs } = { ...RECONCILER_DEFAULTS, ...options };
+  const step = ports.onStep ?? (() => undefined);
   const outcomeCache: OutcomeCache = new Map();
+  let recordRead: { readonly tip: Oid | undefined; readonly outcomes: Outcomes } | undefined;
+  let built:
+    | { readonly desired: DesiredState; readonly outcomes: Outcomes; readonly program: Program }
+    | undefined;
   let notes: Notes | undefined;
+  /** The program in the store. What is served is `state.published`, which lacks it until it is known to be the last one. */
+  let stored: PublishedProgram | undefined;
+  let timesSet = clock.timesSet?.() ?? 0;
+  let watcher: Watcher | undefined;
   let state: ReconcilerState = {
     wanted: undefined,
     outcomes: new Map(),
@@ -122,11 +157,13 @@ export function createReconciler(
 
   async function pass(): Promise<{ again: boolean; wakeAt?: Instant }> {
     const now = clock.now();
-    notes ??= await readNotes(store);
-    // After a restart devices are served again before git is asked, which may be away.
-    if (state.published === undefined) state = { ...state, published: await store.program() };
-
+    notes ??= await begin(now);
+    if (timesSet !== (clock.timesSet?.() ?? 0)) {
+      timesSet = clock.timesSet?.() ?? 0;
+      notes = { ...notes, soaks: new Map() };
+    }
     const { repository, wanted } = await readRepository(notes);
+    step('read');
     announce(wanted, now);
     state = { ...state, wanted, outcomes: repository.outcomes, tip: repository.tip };
     if (wanted.desired === undefined) {
@@ -137,6 +174,7 @@ export function createReconciler(
     const pending = notes.closings.filter((closing) => isPending(closing, repository.outcomes));
     const outcomes = applyDecisions(repository.outcomes, pending);
     const made = await decide(wanted.desired, { wanted, outcomes, held: repository.held, now, notes });
+    step('planned');
 
     // What closes holds from here on, whatever becomes of its commit.
     const closings = [...pending, ...made.plan.decisions.filter(({ effect }) => effect === 'closes')];
@@ -145,8 +183,11 @@ export function createReconciler(
       ...(repository.tip === undefined || repository.held !== undefined ? {} : { tip: repository.tip }),
       soaks: made.plan.soaks,
       closings,
+      ...(now - (notes.watchedAt ?? 0) < WATCHED_STEP_MS ? {} : { watchedAt: now }),
     });
+    step('noted');
     await publish(wanted.desired, applyDecisions(repository.outcomes, closings), now);
+    step('closed');
 
     const decisions = [...pending, ...made.plan.decisions];
     const recorded = await record(wanted.desired, { repository, decisions, now });
@@ -165,32 +206,53 @@ export function createReconciler(
   }
 
   /**
+   * What the last process left. Its program is served at once, before git is read, which may take long or be away;
+   * unless the record says that it was not the last one: an old backup would offer again what was taken back since.
+   */
+  async function begin(now: Instant): Promise<Notes> {
+    const known = await readNotes(store);
+    stored = await store.program();
+    const recorded = await git
+      .branch(OUTCOMES_BRANCH)
+      .then((tip) => recordedVersion(git, tip))
+      .catch(() => 0);
+    if (stored !== undefined && stored.version >= recorded) state = { ...state, published: stored };
+    const isUnwatched = known.watchedAt !== undefined && now - known.watchedAt > UNWATCHED_MAX_MS;
+    return isUnwatched ? { ...known, soaks: new Map() } : known;
+  }
+
+  /**
    * Commits the decisions; what opens takes effect with that. `lost`: somebody else's came first, plan anew. `held`: they
    * could not be written, and the next pass tries again.
    */
   async function record(
     desired: DesiredState,
-    given: { repository: Recorded; decisions: readonly Decision[]; now: Instant },
+    made: { repository: Recorded; decisions: readonly Decision[]; now: Instant },
   ): Promise<{ kind: 'lost' } | { kind: 'recorded'; count: number; held?: string }> {
-    const { repository, decisions, now } = given;
+    const { repository, decisions, now } = made;
     if (repository.held !== undefined) return { kind: 'recorded', count: 0, held: repository.held };
     if (decisions.length === 0) return { kind: 'recorded', count: 0 };
     // The version that publishing these decisions will have.
-    const epoch = versionAfter(state.published?.version ?? 0, now);
-    const writing = recordDecisions(git, { tip: repository.tip, decisions, at: now, epoch });
-    const result = await writing.catch(refusal);
+    const epoch = versionAfter(stored?.version ?? 0, now);
+    const flagsVersion = stored?.flagsVersion ?? 0;
+    const onWritten = () => step('written');
+    const given = { tip: repository.tip, decisions, at: now, epoch, flagsVersion, onWritten };
+    const result = await recordDecisions(git, given).catch(refusal);
     if (result.kind === 'lost') return result;
     if (result.kind === 'refused') {
       const held = `the branch ${OUTCOMES_BRANCH} cannot be written: ${result.reason}`;
       return { kind: 'recorded', count: 0, held };
     }
+    step('recorded');
     const outcomes = applyDecisions(repository.outcomes, decisions);
     state = { ...state, outcomes, tip: result.tip };
     if (notes !== undefined) notes = await keep(notes, { tip: result.tip, closings: [] });
+    step('remembered');
     for (const [index, decision] of decisions.entries()) {
       onEvent({ kind: 'decision', at: now, decision, commit: result.commits[index] ?? result.tip });
     }
     await publish(desired, outcomes, now);
+    step('opened');
     return { kind: 'recorded', count: decisions.length };
   }
 
@@ -200,7 +262,7 @@ export function createReconciler(
     given: { wanted: Wanted; outcomes: Outcomes; held: string | undefined; now: Instant; notes: Notes },
   ): Promise<{ plan: Plan; tally: Tally }> {
     const { outcomes, now } = given;
-    const program = buildProgram(desired, outcomes);
+    const program = programOf(desired, outcomes);
     const tally = await observer.tallyUnder(program, now);
     const answers = new Map<string, Answer>();
     const observed = {
@@ -217,7 +279,7 @@ export function createReconciler(
       if (made.wants.length === 0) return { plan: made, tally };
       // One question at a time, by precedence, and under the program that the decisions so far lead to: a stage that
       // opens here takes its devices from the rollouts below.
-      const next = buildProgram(desired, applyDecisions(outcomes, made.decisions));
+      const next = programOf(desired, applyDecisions(outcomes, made.decisions));
       const precedence = (want: Want) => next.rollouts.findIndex(({ name }) => name === want.rollout);
       const [want] = made.wants.toSorted((a, b) => precedence(a) - precedence(b));
       if (want !== undefined) answers.set(wantKey(want), await observer.answer(want, next, now));
@@ -230,46 +292,79 @@ export function createReconciler(
    */
   async function readRepository(known: Notes): Promise<{ repository: Recorded; wanted: Wanted }> {
     try {
-      const repository = await readRecord(known);
+      const { held = git.away() ?? clock.doubt?.(), ...record } = await readRecord(known);
       const wanted = await readWanted(git, {
         branch,
         cache: ports.cache,
-        outcomes: repository.outcomes,
+        outcomes: record.outcomes,
         before: state.wanted,
         ...(known.applied === undefined ? {} : { applied: known.applied }),
       });
-      return { repository, wanted };
+      return { repository: held === undefined ? record : { ...record, held }, wanted };
     } catch (error) {
-      if (state.wanted?.desired === undefined) throw error;
+      if (state.wanted?.desired === undefined) {
+        // Devices keep what they were last told, by whatever program there is.
+        state = { ...state, published: stored };
+        throw error;
+      }
       const held = `the repository cannot be read: ${error instanceof Error ? error.message : String(error)}`;
       return { repository: { tip: state.tip, outcomes: state.outcomes, held }, wanted: state.wanted };
     }
   }
 
-  /** The outcomes to plan from. A branch that lost commits we know of opens nothing until a person has looked. */
+  /** The outcomes to plan from. A branch that lost commits we know of, or is not ours, opens nothing until a person has looked. */
   async function readRecord(known: Notes): Promise<Recorded> {
     const tip = await git.branch(OUTCOMES_BRANCH);
-    const lost = known.tip !== undefined && tip !== known.tip && !(await contains(git, tip, known.tip));
-    if (!lost) return { tip, outcomes: await readOutcomes(git, tip, outcomeCache) };
-    const held =
-      `the branch ${OUTCOMES_BRANCH} no longer contains ${known.tip}, the last commit read; ` +
-      `in the repository run git update-ref refs/heads/${OUTCOMES_BRANCH} ${known.tip}`;
-    return { tip, outcomes: await readOutcomes(git, known.tip, outcomeCache), held };
+    if (tip === known.tip) return { tip, outcomes: await outcomesAt(tip) };
+    if (known.tip !== undefined && !(await contains(git, tip, known.tip))) {
+      const held =
+        `the branch ${OUTCOMES_BRANCH} no longer contains ${known.tip}, the last commit read; ` +
+        howToSetBack(git.place, known.tip);
+      return { tip, outcomes: await outcomesAt(known.tip), held };
+    }
+    const outcomes = await outcomesAt(tip);
+    if (tip !== undefined && !isOurs((await git.commit(tip)).message)) {
+      const held =
+        `the branch ${OUTCOMES_BRANCH} ends in ${tip}, which Tidegate did not write: it keeps its record there; ` +
+        'rename that branch, or take the commit back';
+      return { tip, outcomes: await outcomesAt(known.tip), held };
+    }
+    return { tip, outcomes };
+  }
+
+  async function outcomesAt(tip: Oid | undefined): Promise<Outcomes> {
+    if (recordRead === undefined || recordRead.tip !== tip) {
+      recordRead = { tip, outcomes: await readOutcomes(git, tip, outcomeCache) };
+    }
+    return recordRead.outcomes;
+  }
+
+  /** The same program for the same reading: whoever compares it sees at once that nothing has changed. */
+  function programOf(desired: DesiredState, outcomes: Outcomes): Program {
+    if (built?.desired !== desired || built.outcomes !== outcomes) {
+      built = { desired, outcomes, program: buildProgram(desired, outcomes) };
+    }
+    return built.program;
   }
 
   async function publish(desired: DesiredState, outcomes: Outcomes, now: Instant): Promise<void> {
-    const program = buildProgram(desired, outcomes);
-    const last = state.published;
-    if (last !== undefined && JSON.stringify(last.program) === JSON.stringify(program)) return;
-    const highest = last?.version ?? (await recordedVersion(git, state.tip));
-    const flagsChanged = JSON.stringify(last?.program.flags ?? []) !== JSON.stringify(program.flags);
-    const flagsVersion = (last?.flagsVersion ?? 0) + (flagsChanged ? 1 : 0);
-    const next = { version: versionAfter(highest, now), flagsVersion, program };
-    if (!(await store.swapProgram(next, last?.version ?? 0))) {
-      state = { ...state, published: await store.program() };
-      throw new Error('another process published a program; planning anew');
+    const program = programOf(desired, outcomes);
+    const recorded = state.published === undefined ? await recordedVersion(git, state.tip) : 0;
+    if (stored !== undefined && stored.version >= recorded && isSame(stored.program, program)) {
+      stored = { ...stored, program };
+      if (state.published?.program !== program) state = { ...state, published: stored };
+      return;
     }
-    state = { ...state, published: next };
+    const flagsChanged = !isSame(stored?.program.flags ?? [], program.flags);
+    const next = {
+      version: versionAfter(Math.max(stored?.version ?? 0, recorded), now),
+      flagsVersion: (stored?.flagsVersion ?? 0) + (flagsChanged ? 1 : 0),
+      program,
+    };
+    const swapped = await store.swapProgram(next, stored?.version ?? 0);
+    stored = swapped ? next : await store.program();
+    state = { ...state, published: stored };
+    if (!swapped) throw new Error('another process published a program; planning anew');
   }
 
   /** Restoring commits that main still lacks. True where main moved, so that the next pass sees it. */
@@ -280,6 +375,7 @@ export function createReconciler(
       const at = clock.now();
       const result = await restoreMain(git, { restore: each, branch, tip, at, cache: ports.cache });
       if (result.kind === 'lost') continue;
+      step('restored');
       restorations.set(attemptKey(each.attempt), result);
       if (result.kind === 'pushed') {
         const subject = (await git.commit(result.commit)).message.split('\n')[0] ?? '';
@@ -318,9 +414,13 @@ export function createReconciler(
   return {
     pass,
     state: () => state,
-    wake: wakeups.wake,
+    wake: () => wakeups.wake('soon'),
+    look() {
+      if (watcher === undefined) wakeups.wake('now');
+      else watcher.look();
+    },
     async run(signal) {
-      const watcher = await git.watch(wakeups.wake);
+      watcher = await git.watch(() => wakeups.wake('now'));
       let failures = 0;
       while (!signal.aborted) {
         let sleepMs = idleMs;
@@ -338,9 +438,13 @@ export function createReconciler(
           onEvent({ kind: 'failed', at: clock.now(), message });
         }
         if (sleepMs === 0) await wait(0);
-        else if (await wakeups.sleep(clock, sleepMs, signal)) await clock.sleep(settleMs, signal);
+        // Devices report one after another, and a pass is worth while for many; a commit is somebody waiting.
+        else if ((await wakeups.sleep(clock, sleepMs, signal)) === 'soon') {
+          await wakeups.sleep(clock, settleMs, signal, 'now');
+        }
       }
       await watcher.close();
+      watcher = undefined;
     },
   };
 }
@@ -348,6 +452,24 @@ export function createReconciler(
 /** A write that failed holds what opens like one that was refused; the next pass tries again. */
 function refusal(error: unknown): { kind: 'refused'; reason: string } {
   return { kind: 'refused', reason: error instanceof Error ? error.message : String(error) };
+}
+
+function isSame(a: unknown, b: unknown): boolean {
+  return a === b || JSON.stringify(a) === JSON.stringify(b);
+}
+
+function howToSetBack(place: string, tip: Oid): string {
+  const isRemote = /^[a-z+]+:\/\/|^[^/]+@[^/]+:/.test(place);
+  return isRemote
+    ? `from a clone that has it run git push --force ${place} ${tip}:refs/heads/${OUTCOMES_BRANCH}`
+    : `run git -C ${place} update-ref refs/heads/${OUTCOMES_BRANCH} ${tip}`;
+}
+
+/** Every commit of ours says which version its decisions were published with. */
+const EPOCH = /^Epoch: ([0-9]+)$/m;
+
+function isOurs(message: string): boolean {
+  return EPOCH.test(message);
 }
 
 /** Versions rise with every publication and, so that an empty store starts above what was, with the time. */
@@ -359,7 +481,7 @@ function versionAfter(last: number, now: Instant): number {
 async function recordedVersion(git: Git, tip: Oid | undefined): Promise<number> {
   if (tip === undefined) return 0;
   const { message } = await git.commit(tip);
-  return Number(/^Epoch: ([0-9]+)$/m.exec(message)?.[1] ?? 0);
+  return Number(EPOCH.exec(message)?.[1] ?? 0);
 }
 
 /** What `outcomes` says, and why nothing may be added to it now. */
@@ -388,22 +510,33 @@ function noteText(notes: Notes): unknown {
   return { ...notes, soaks: [...notes.soaks], restorations: [...notes.restorations] };
 }
 
+/** How soon somebody waits for the next pass. */
+type Urgency = 'soon' | 'now';
+
 /** A sleep that a wake ends, also one that came just before it. */
 function createWakeups() {
-  let woken = false;
-  let interrupt: AbortController | undefined;
+  let woken: Urgency | undefined;
+  let sleeper: { readonly abort: AbortController; readonly least: Urgency } | undefined;
+  const isEnough = (wake: Urgency | undefined, least: Urgency) =>
+    wake === 'now' || (wake === 'soon' && least === 'soon');
   return {
-    wake() {
-      woken = true;
-      interrupt?.abort();
+    wake(urgency: Urgency) {
+      if (woken !== 'now') woken = urgency;
+      if (sleeper !== undefined && isEnough(urgency, sleeper.least)) sleeper.abort.abort();
     },
-    /** Sleeps; true where a wake ended it. */
-    async sleep(clock: Clock, durationMs: DurationMs, signal: AbortSignal): Promise<boolean> {
-      interrupt = new AbortController();
-      if (!woken) await clock.sleep(durationMs, AbortSignal.any([signal, interrupt.signal]));
-      interrupt = undefined;
+    /** Sleeps; how urgent the wake was that ended it, if one did. Only wakes that are at least `least` end it. */
+    async sleep(
+      clock: Clock,
+      durationMs: DurationMs,
+      signal: AbortSignal,
+      least: Urgency = 'soon',
+    ): Promise<Urgency | undefined> {
+      const abort = new AbortController();
+      sleeper = { abort, least };
+      if (!isEnough(woken, least)) await clock.sleep(durationMs, AbortSignal.any([signal, abort.signal]));
+      sleeper = undefined;
       const was = woken;
-      woken = false;
+      woken = undefined;
       return was;
     },
   };

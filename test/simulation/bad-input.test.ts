@@ -320,7 +320,7 @@ describe('outcomes', () => {
     await fleet.settle();
     const held = await fleet.status();
     expect(held.held).toContain(`no longer contains ${tip}`);
-    expect(held.held).toContain(`git update-ref refs/heads/outcomes ${tip}`);
+    expect(held.held).toContain(`update-ref refs/heads/outcomes ${tip}`);
     expect(await fleet.poll()).toBe(before);
     expect(await (await fleet.service().app.request('/readyz')).text()).toContain(
       'outcomes cannot be followed',

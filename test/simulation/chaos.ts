@@ -236,7 +236,8 @@ function disturbed<Port extends object>(port: Port, called: () => Promise<void>)
   return new Proxy(port, {
     get(target, name, receiver) {
       const method: unknown = Reflect.get(target, name, receiver);
-      if (typeof method !== 'function') return method;
+      // Whether the repository is away is asked without going there.
+      if (typeof method !== 'function' || name === 'away') return method;
       return async (...args: unknown[]) => {
         await called();
         return await Reflect.apply(method, target, args);

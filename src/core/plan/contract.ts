@@ -126,6 +126,7 @@ export function wantKey(want: Want): string {
 
 /** The outcomes with decisions applied: attempts replaced by number, or added. */
 export function applyDecisions(outcomes: Outcomes, decisions: readonly Decision[]): Outcomes {
+  if (decisions.length === 0) return outcomes;
   const next = new Map(outcomes);
   for (const { attempt } of decisions) {
     const attempts = next.get(attempt.rollout) ?? [];
