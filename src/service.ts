@@ -17,6 +17,7 @@ import {
   type ReconcileEvent,
   type Reconciler,
   type ReconcilerOptions,
+  type ReconcilerPorts,
 } from './reconcile/reconciler.ts';
 import { createIntake, type Intake } from './store/intake.ts';
 import type { Store } from './store/store.ts';
@@ -32,6 +33,7 @@ export interface ServicePorts {
   /** Protects the operators' API and the metrics; absent: they are open to whoever reaches the socket. */
   readonly apiToken?: string;
   readonly onEvent?: (event: ReconcileEvent) => void;
+  readonly onStep?: ReconcilerPorts['onStep'];
   /** Told of requests that failed for a reason of ours; the answer itself says nothing of it. */
   readonly onFault?: (message: string) => void;
 }
@@ -64,6 +66,7 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
       clock,
       randomHex: ports.randomHex,
       cache: createDocumentCache(),
+      ...(ports.onStep === undefined ? {} : { onStep: ports.onStep }),
       onEvent(event) {
         events.publish(event);
         metrics.observeEvent(event);

@@ -1,7 +1,9 @@
 /** `tidegate serve`: reconciles a local repository and serves its fleet until it is told to stop. */
 import { randomBytes, randomUUID } from 'node:crypto';
+import { channel } from 'node:diagnostics_channel';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { steadyClock } from '../clock.ts';
 import { formatInstant } from '../core/model/time.ts';
 import { errorCode } from '../fleet-repo/durable-fs.ts';
 import { openRepository, remoteBranchOnly } from '../fleet-repo/isomorphic.ts';
@@ -21,6 +23,9 @@ export interface ServeOptions {
   readonly data: string;
   readonly listen: string;
 }
+
+/** How far a pass has come, for whoever traces the process or ends it right there. */
+const STEPS = channel('tidegate.pass');
 
 /** Resolves when a signal has stopped it and everything accepted is on disk. */
 export async function run(options: ServeOptions, io: Io): Promise<ExitCode> {
@@ -47,15 +52,21 @@ export async function run(options: ServeOptions, io: Io): Promise<ExitCode> {
   }
   const store = await openSqliteStore(join(options.data, 'tidegate.db'), { epoch: randomUUID });
   try {
+    const clock = steadyClock({
+      wall: io.clock.now,
+      elapsed: () => performance.now(),
+      sleep: io.clock.sleep,
+    });
     const log = (line: string) => io.out.lines([`${formatInstant(io.clock.now())} ${line}`]);
     const service = createService(
       {
         git,
         store,
         keys,
-        clock: io.clock,
+        clock,
         randomHex: () => randomBytes(16).toString('hex'),
         onEvent: (event) => eventLines(event, options.branch).forEach(log),
+        onStep: (step, decisions) => STEPS.publish({ step, decisions }),
         onFault: (message) => log(`a request failed: ${message}`),
         ...(apiToken === undefined ? {} : { apiToken }),
       },

@@ -88,7 +88,7 @@ export interface ReconcilerPorts {
   readonly cache: DocumentCache;
   readonly onEvent: (event: ReconcileEvent) => void;
   /** Told how far a pass has come. What happens if the process ends right there is tested for every step. */
-  readonly onStep?: (step: PassStep) => void;
+  readonly onStep?: (step: PassStep, decisions: readonly Decision[]) => void;
 }
 
 /**
@@ -134,7 +134,7 @@ export function createReconciler(
 ): Reconciler {
   const { git, store, observer, clock, onEvent } = ports;
   const { branch, settleMs, idleMs } = { ...RECONCILER_DEFAULTS, ...options };
-  const step = ports.onStep ?? (() => undefined);
+  const step = (reached: PassStep, decisions: readonly Decision[] = []) => ports.onStep?.(reached, decisions);
   const outcomeCache: OutcomeCache = new Map();
   let recordRead: { readonly tip: Oid | undefined; readonly outcomes: Outcomes } | undefined;
   let built:
@@ -174,7 +174,7 @@ export function createReconciler(
     const pending = notes.closings.filter((closing) => isPending(closing, repository.outcomes));
     const outcomes = applyDecisions(repository.outcomes, pending);
     const made = await decide(wanted.desired, { wanted, outcomes, held: repository.held, now, notes });
-    step('planned');
+    step('planned', made.plan.decisions);
 
     // What closes holds from here on, whatever becomes of its commit.
     const closings = [...pending, ...made.plan.decisions.filter(({ effect }) => effect === 'closes')];
@@ -185,9 +185,9 @@ export function createReconciler(
       closings,
       ...(now - (notes.watchedAt ?? 0) < WATCHED_STEP_MS ? {} : { watchedAt: now }),
     });
-    step('noted');
+    step('noted', made.plan.decisions);
     await publish(wanted.desired, applyDecisions(repository.outcomes, closings), now);
-    step('closed');
+    step('closed', made.plan.decisions);
 
     const decisions = [...pending, ...made.plan.decisions];
     const recorded = await record(wanted.desired, { repository, decisions, now });
@@ -235,7 +235,7 @@ export function createReconciler(
     // The version that publishing these decisions will have.
     const epoch = versionAfter(stored?.version ?? 0, now);
     const flagsVersion = stored?.flagsVersion ?? 0;
-    const onWritten = () => step('written');
+    const onWritten = () => step('written', decisions);
     const given = { tip: repository.tip, decisions, at: now, epoch, flagsVersion, onWritten };
     const result = await recordDecisions(git, given).catch(refusal);
     if (result.kind === 'lost') return result;
@@ -243,16 +243,16 @@ export function createReconciler(
       const held = `the branch ${OUTCOMES_BRANCH} cannot be written: ${result.reason}`;
       return { kind: 'recorded', count: 0, held };
     }
-    step('recorded');
+    step('recorded', decisions);
     const outcomes = applyDecisions(repository.outcomes, decisions);
     state = { ...state, outcomes, tip: result.tip };
     if (notes !== undefined) notes = await keep(notes, { tip: result.tip, closings: [] });
-    step('remembered');
+    step('remembered', decisions);
     for (const [index, decision] of decisions.entries()) {
       onEvent({ kind: 'decision', at: now, decision, commit: result.commits[index] ?? result.tip });
     }
     await publish(desired, outcomes, now);
-    step('opened');
+    step('opened', decisions);
     return { kind: 'recorded', count: decisions.length };
   }
 

@@ -65,6 +65,7 @@ export interface Server {
   /** What it has logged so far, standard error included. */
   log(): string;
   get<Body>(path: string): Promise<Body>;
+  hasEnded(): boolean;
   /** Sends the signal and resolves with the exit code once the process is gone; null where the signal ended it. */
   end(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | null>;
 }
@@ -114,6 +115,7 @@ export async function startServer({
     pid: child.pid as number,
     log,
     get: async <Body>(path: string) => (await (await fetch(url + path)).json()) as Body,
+    hasEnded: () => !isRunning(),
     end,
   };
 }
