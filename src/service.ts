@@ -27,7 +27,7 @@ export interface ServicePorts {
   readonly git: Git;
   readonly store: Store;
   readonly keys: Keys;
-  readonly clock: Clock;
+  readonly clock: ReconcilerPorts['clock'];
   /** 128 random bits in hex. */
   readonly randomHex: () => string;
   /** Protects the operators' API and the metrics; absent: they are open to whoever reaches the socket. */

@@ -6,7 +6,7 @@
 import { Hono } from 'hono';
 import type { Clock } from '../clock.ts';
 import { formatDuration, type Instant, MINUTE } from '../core/model/time.ts';
-import type { ReconcilerState } from '../reconcile/reconciler.ts';
+import type { HeldBy, ReconcilerState } from '../reconcile/reconciler.ts';
 import type { Store } from '../store/store.ts';
 import { problem } from './problem.ts';
 
@@ -41,6 +41,12 @@ export function health({ state, store, clock }: HealthOptions): Hono {
   return app;
 }
 
+const HELD_BY: Readonly<Record<HeldBy, string>> = {
+  repository: 'the repository cannot be reached or read',
+  record: 'the branch outcomes cannot be followed or written',
+  clock: 'the clock jumped and is doubted for ten minutes',
+};
+
 function unreadiness({ wanted, published }: ReconcilerState): readonly string[] {
   const reasons: string[] = [];
   if (published === undefined && wanted?.desired === undefined) {
@@ -60,12 +66,12 @@ async function storeFailure(store: HealthOptions['store']): Promise<readonly str
   }
 }
 
-function warningsOf({ wanted, error, held, passedAt }: ReconcilerState, now: Instant): readonly string[] {
+function warningsOf({ wanted, error, heldBy, passedAt }: ReconcilerState, now: Instant): readonly string[] {
   const warnings: string[] = [];
   if (wanted?.desired !== undefined && wanted.desired.commit !== wanted.head) {
     warnings.push('the newest commit is broken; the last good snapshot stays in force');
   }
-  if (held !== undefined) warnings.push('nothing opens: the branch outcomes cannot be followed');
+  if (heldBy !== undefined) warnings.push(`nothing opens: ${HELD_BY[heldBy]}`);
   if (error !== undefined) warnings.push('the last pass failed and is tried again');
   if (passedAt !== undefined && now - passedAt > PASS_AGE_MAX_MS) {
     warnings.push(`nothing opens: the last pass went through ${formatDuration(now - passedAt)} ago`);

@@ -56,10 +56,15 @@ export interface ReconcilerState {
   readonly tally: Tally;
   /** Why nothing opens at all, while that is so. */
   readonly held?: string;
+  /** The same in a word, for those who must not see paths and addresses. */
+  readonly heldBy?: HeldBy;
   readonly passedAt?: Instant;
   /** The last pass failed; the next one tries again. */
   readonly error?: string;
 }
+
+/** `repository`: it is away or cannot be read. `record`: `outcomes` cannot be followed or written. `clock`: it jumped. */
+export type HeldBy = 'repository' | 'record' | 'clock';
 
 export type ReconcileEvent =
   | { readonly kind: 'snapshot'; readonly at: Instant; readonly wanted: Wanted }
@@ -173,14 +178,20 @@ export function createReconciler(
 
     const pending = notes.closings.filter((closing) => isPending(closing, repository.outcomes));
     const outcomes = applyDecisions(repository.outcomes, pending);
-    const made = await decide(wanted.desired, { wanted, outcomes, held: repository.held, now, notes });
+    const made = await decide(wanted.desired, {
+      wanted,
+      outcomes,
+      held: repository.hold?.reason,
+      now,
+      notes,
+    });
     step('planned', made.plan.decisions);
 
     // What closes holds from here on, whatever becomes of its commit.
     const closings = [...pending, ...made.plan.decisions.filter(({ effect }) => effect === 'closes')];
     notes = await keep(notes, {
       applied: wanted.desired.commit,
-      ...(repository.tip === undefined || repository.held !== undefined ? {} : { tip: repository.tip }),
+      ...(repository.tip === undefined || repository.hold !== undefined ? {} : { tip: repository.tip }),
       soaks: made.plan.soaks,
       closings,
       ...(now - (notes.watchedAt ?? 0) < WATCHED_STEP_MS ? {} : { watchedAt: now }),
@@ -192,12 +203,12 @@ export function createReconciler(
     const decisions = [...pending, ...made.plan.decisions];
     const recorded = await record(wanted.desired, { repository, decisions, now });
     if (recorded.kind === 'lost') return { again: true };
-    const { held } = recorded;
+    const { hold } = recorded;
 
     // On a broken tip nothing can be restored: what people mend first is looked at first.
     const isWhole = wanted.desired.commit === wanted.head;
-    const restored = held === undefined && isWhole ? await restore(made.plan, wanted.desired, notes) : false;
-    passed(now, { report: made.plan.report, tally: made.tally, held });
+    const restored = hold === undefined && isWhole ? await restore(made.plan, wanted.desired, notes) : false;
+    passed(now, { report: made.plan.report, tally: made.tally, hold });
     const times = made.plan.report.flatMap(({ until }) =>
       until === undefined || until <= now ? [] : [until],
     );
@@ -228,9 +239,9 @@ export function createReconciler(
   async function record(
     desired: DesiredState,
     made: { repository: Recorded; decisions: readonly Decision[]; now: Instant },
-  ): Promise<{ kind: 'lost' } | { kind: 'recorded'; count: number; held?: string }> {
+  ): Promise<{ kind: 'lost' } | { kind: 'recorded'; count: number; hold?: Hold }> {
     const { repository, decisions, now } = made;
-    if (repository.held !== undefined) return { kind: 'recorded', count: 0, held: repository.held };
+    if (repository.hold !== undefined) return { kind: 'recorded', count: 0, hold: repository.hold };
     if (decisions.length === 0) return { kind: 'recorded', count: 0 };
     // The version that publishing these decisions will have.
     const epoch = versionAfter(stored?.version ?? 0, now);
@@ -240,8 +251,8 @@ export function createReconciler(
     const result = await recordDecisions(git, given).catch(refusal);
     if (result.kind === 'lost') return result;
     if (result.kind === 'refused') {
-      const held = `the branch ${OUTCOMES_BRANCH} cannot be written: ${result.reason}`;
-      return { kind: 'recorded', count: 0, held };
+      const reason = `the branch ${OUTCOMES_BRANCH} cannot be written: ${result.reason}`;
+      return { kind: 'recorded', count: 0, hold: { by: 'record', reason } };
     }
     step('recorded', decisions);
     const outcomes = applyDecisions(repository.outcomes, decisions);
@@ -292,7 +303,7 @@ export function createReconciler(
    */
   async function readRepository(known: Notes): Promise<{ repository: Recorded; wanted: Wanted }> {
     try {
-      const { held = git.away() ?? clock.doubt?.(), ...record } = await readRecord(known);
+      const record = await readRecord(known);
       const wanted = await readWanted(git, {
         branch,
         cache: ports.cache,
@@ -300,16 +311,24 @@ export function createReconciler(
         before: state.wanted,
         ...(known.applied === undefined ? {} : { applied: known.applied }),
       });
-      return { repository: held === undefined ? record : { ...record, held }, wanted };
+      return { repository: { ...record, hold: record.hold ?? doubts() }, wanted };
     } catch (error) {
       if (state.wanted?.desired === undefined) {
         // Devices keep what they were last told, by whatever program there is.
         state = { ...state, published: stored };
         throw error;
       }
-      const held = `the repository cannot be read: ${error instanceof Error ? error.message : String(error)}`;
-      return { repository: { tip: state.tip, outcomes: state.outcomes, held }, wanted: state.wanted };
+      const reason = `the repository cannot be read: ${error instanceof Error ? error.message : String(error)}`;
+      const hold: Hold = { by: 'repository', reason };
+      return { repository: { tip: state.tip, outcomes: state.outcomes, hold }, wanted: state.wanted };
     }
+  }
+
+  function doubts(): Hold | undefined {
+    const away = git.away();
+    if (away !== undefined) return { by: 'repository', reason: away };
+    const reason = clock.doubt?.();
+    return reason === undefined ? undefined : { by: 'clock', reason };
   }
 
   /** The outcomes to plan from. A branch that lost commits we know of, or is not ours, opens nothing until a person has looked. */
@@ -317,17 +336,17 @@ export function createReconciler(
     const tip = await git.branch(OUTCOMES_BRANCH);
     if (tip === known.tip) return { tip, outcomes: await outcomesAt(tip) };
     if (known.tip !== undefined && !(await contains(git, tip, known.tip))) {
-      const held =
+      const reason =
         `the branch ${OUTCOMES_BRANCH} no longer contains ${known.tip}, the last commit read; ` +
         howToSetBack(git.place, known.tip);
-      return { tip, outcomes: await outcomesAt(known.tip), held };
+      return { tip, outcomes: await outcomesAt(known.tip), hold: { by: 'record', reason } };
     }
     const outcomes = await outcomesAt(tip);
     if (tip !== undefined && !isOurs((await git.commit(tip)).message)) {
-      const held =
+      const reason =
         `the branch ${OUTCOMES_BRANCH} ends in ${tip}, which Tidegate did not write: it keeps its record there; ` +
         'rename that branch, or take the commit back';
-      return { tip, outcomes: await outcomesAt(known.tip), held };
+      return { tip, outcomes: await outcomesAt(known.tip), hold: { by: 'record', reason } };
     }
     return { tip, outcomes };
   }
@@ -402,11 +421,17 @@ export function createReconciler(
 
   function passed(
     at: Instant,
-    seen: { report: Plan['report']; tally: Tally; held?: string | undefined },
+    seen: { report: Plan['report']; tally: Tally; hold?: Hold | undefined },
   ): void {
-    const { held: before, error: _error, ...rest } = state;
-    const { held, ...news } = seen;
-    state = { ...rest, ...news, ...(held === undefined ? {} : { held }), passedAt: at };
+    const { held: before, heldBy: _by, error: _error, ...rest } = state;
+    const { hold, ...news } = seen;
+    const held = hold?.reason;
+    state = {
+      ...rest,
+      ...news,
+      ...(hold === undefined ? {} : { held: hold.reason, heldBy: hold.by }),
+      passedAt: at,
+    };
     if (held !== before) onEvent({ kind: 'held', at, ...(held === undefined ? {} : { reason: held }) });
     onEvent({ kind: 'pass', at });
   }
@@ -488,7 +513,12 @@ async function recordedVersion(git: Git, tip: Oid | undefined): Promise<number> 
 interface Recorded {
   readonly tip: Oid | undefined;
   readonly outcomes: Outcomes;
-  readonly held?: string;
+  readonly hold?: Hold | undefined;
+}
+
+interface Hold {
+  readonly by: HeldBy;
+  readonly reason: string;
 }
 
 /** Whether the closing still has to be recorded: nothing newer is known of its attempt. */

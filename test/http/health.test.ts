@@ -48,11 +48,11 @@ test('a pass may be five minutes old, and no older', async () => {
 });
 
 test('a hold is a warning: devices are served while nothing opens', async () => {
-  fleet.set({ held: 'the branch outcomes no longer contains /secret' });
+  fleet.set({ held: 'the branch outcomes no longer contains /secret', heldBy: 'record' });
   const body = await ready();
   expect(body).toEqual({
     status: 'ready',
-    warnings: ['nothing opens: the branch outcomes cannot be followed'],
+    warnings: ['nothing opens: the branch outcomes cannot be followed or written'],
   });
   expect(JSON.stringify(body)).not.toContain('secret');
 });
