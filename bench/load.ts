@@ -10,21 +10,24 @@ export interface Load {
   readonly seconds: number;
 }
 
-/**
- * Keeps `connections` busy for `durationMs`, each sending one request after another. Every answer must have `status`, but
- * for a 200 where 304 is expected: a device whose assignment is renewed meanwhile.
- */
-export async function load(given: {
-  port: number;
-  requests: readonly Buffer[];
-  status: string;
-  connections: number;
-  durationMs: number;
-}): Promise<Load> {
+interface LoadOptions {
+  readonly port: number;
+  /** The nth request; undefined where there are no more. */
+  readonly requests: (n: number) => Buffer | undefined;
+  /** Every answer must have it, but for a 200 where 304 is expected: a device whose assignment is renewed meanwhile. */
+  readonly status: string;
+  readonly connections: number;
+  readonly durationMs: number;
+}
+
+/** Keeps `connections` busy, each sending one request after another. */
+export async function load(options: LoadOptions): Promise<Load> {
   const startedAt = performance.now();
-  const until = startedAt + given.durationMs;
+  const until = startedAt + options.durationMs;
+  let next = 0;
+  const nextRequest = () => (performance.now() < until ? options.requests(next++) : undefined);
   const counts = await Promise.all(
-    Array.from({ length: given.connections }, (_, lane) => runLane({ ...given, lane, until })),
+    Array.from({ length: options.connections }, () => runLane(options, nextRequest)),
   );
   return {
     answers: counts.reduce((sum, count) => sum + count, 0),
@@ -32,21 +35,15 @@ export async function load(given: {
   };
 }
 
-async function runLane(given: {
-  port: number;
-  requests: readonly Buffer[];
-  status: string;
-  connections: number;
-  lane: number;
-  until: number;
-}): Promise<number> {
-  const socket = connect({ port: given.port, host: '127.0.0.1', noDelay: true });
+async function runLane(
+  { port, status }: LoadOptions,
+  nextRequest: () => Buffer | undefined,
+): Promise<number> {
+  const socket = connect({ port, host: '127.0.0.1', noDelay: true });
   await once(socket, 'connect');
   let answers = 0;
-  for (let next = given.lane; performance.now() < given.until; next += given.connections) {
-    const request = given.requests[next % given.requests.length];
-    if (request === undefined) throw new Error('no requests to send');
-    await exchange(socket, request, given.status);
+  for (let request = nextRequest(); request !== undefined; request = nextRequest()) {
+    await exchange(socket, request, status);
     answers += 1;
   }
   socket.destroy();
@@ -70,7 +67,7 @@ export function exchange(socket: Socket, request: Buffer, status: string): Promi
       const head = received.toString('latin1', 0, end);
       const found = /^HTTP\/1\.1 ([0-9]+)/.exec(head)?.[1];
       if (found !== status && !(status === '304' && found === '200')) {
-        return settle(new Error(`expected ${status} for ${request}, found: ${head}`));
+        return settle(new Error(`expected ${status} for ${request}, found: ${received}`));
       }
       const length = /content-length: *([0-9]+)/i.exec(head)?.[1];
       if (found !== '304' && length === undefined) return settle(new Error(`no content-length in: ${head}`));

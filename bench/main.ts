@@ -3,9 +3,21 @@
  * absolute numbers say little on a machine that others share.
  */
 import { availableParallelism, cpus, totalmem } from 'node:os';
+import { coldPolls } from './cold-polls.ts';
+import { pollWork } from './poll-work.ts';
+import { quietPass } from './quiet-pass.ts';
+import { recount } from './recount.ts';
+import { reports } from './reports.ts';
 import { warmPolls } from './warm-polls.ts';
 
-const BENCHES: Readonly<Record<string, () => Promise<readonly string[]>>> = { 'warm-polls': warmPolls };
+const BENCHES: Readonly<Record<string, () => Promise<readonly string[]>>> = {
+  'warm-polls': warmPolls,
+  'cold-polls': coldPolls,
+  reports,
+  'poll-work': pollWork,
+  recount,
+  'quiet-pass': quietPass,
+};
 
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !(name in BENCHES));

@@ -7,10 +7,16 @@ import { assign } from './core/assign/assign.ts';
 import type { Fleet } from './core/model/desired.ts';
 import { createDocumentCache } from './documents/load.ts';
 import type { Git } from './fleet-repo/git.ts';
+import type { Forge } from './forge/forge.ts';
 import { createApp } from './http/app.ts';
+import { createDeviceAnswers } from './http/device-answers.ts';
 import { deviceApi } from './http/device-api.ts';
+import { createDirectRoute, type DirectRoute } from './http/direct-route.ts';
 import { createEventHub } from './http/events.ts';
+import { createRequestIds } from './http/every-answer.ts';
 import { createMetrics } from './http/metrics.ts';
+import { webhook } from './http/webhook.ts';
+import { confirmedProgram } from './reconcile/confirmation.ts';
 import { createObserver, type Observer } from './reconcile/observer.ts';
 import {
   createReconciler,
@@ -32,6 +38,10 @@ export interface ServicePorts {
   readonly randomHex: () => string;
   /** Protects the operators' API and the metrics; absent: they are open to whoever reaches the socket. */
   readonly apiToken?: string;
+  /** Where people are asked to merge what the branch refuses. */
+  readonly forge?: Forge;
+  /** What forges sign push events with; absent: none are taken. */
+  readonly webhookSecret?: string;
   readonly onEvent?: (event: ReconcileEvent) => void;
   readonly onStep?: ReconcilerPorts['onStep'];
   /** Told of requests that failed for a reason of ours; the answer itself says nothing of it. */
@@ -40,6 +50,8 @@ export interface ServicePorts {
 
 export interface Service {
   readonly app: ReturnType<typeof createApp>;
+  /** What the app answers most often, without it: for {@link listen}. */
+  readonly direct: DirectRoute;
   readonly reconciler: Reconciler;
   readonly observer: Observer;
   readonly intake: Intake;
@@ -51,14 +63,9 @@ export interface Service {
 
 export function createService(ports: ServicePorts, options: Partial<ReconcilerOptions> = {}): Service {
   const { git, store, keys, clock } = ports;
-  const intake: Intake = createIntake(store, {
-    onChanges(changes) {
-      observer.apply(changes);
-      if (changes.length > 0) reconciler.wake();
-    },
-  });
-  const observer = createObserver(store, intake);
-  const reconciler = createReconciler(
+  const intake = createIntake(store);
+  const observer = createObserver(store, () => reconciler.wake());
+  const reconciler: Reconciler = createReconciler(
     {
       git,
       store,
@@ -67,6 +74,7 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
       randomHex: ports.randomHex,
       cache: createDocumentCache(),
       ...(ports.onStep === undefined ? {} : { onStep: ports.onStep }),
+      ...(ports.forge === undefined ? {} : { forge: ports.forge }),
       onEvent(event) {
         events.publish(event);
         metrics.observeEvent(event);
@@ -84,28 +92,35 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
     return { name: published.program.fleet, pollIntervalMs: published.program.pollIntervalMs };
   };
   const fault = (error: unknown) => ports.onFault?.(error instanceof Error ? error.message : String(error));
+  const webhookOf = (secret: string) => webhook({ secret, clock, onPush: () => reconciler.look() });
+  const isShared = store.place?.kind === 'postgres';
+  const ofDevices = {
+    fleet,
+    store,
+    intake,
+    keys,
+    clock,
+    program: isShared ? confirmedProgram(state, clock) : () => state().published,
+    assign,
+    onFault: fault,
+  };
+  const answers = createDeviceAnswers(ofDevices);
+  const requestId = createRequestIds(ports.randomHex);
   const app = createApp({
-    deviceApi: deviceApi({
-      fleet,
-      store,
-      intake,
-      keys,
-      clock,
-      program: () => state().published,
-      assign,
-      onFault: fault,
-    }),
+    deviceApi: deviceApi(ofDevices, answers),
     state,
     store,
     clock,
     events,
     metrics,
-    requestId: ports.randomHex,
+    requestId,
     onError: fault,
+    others: ports.webhookSecret === undefined ? [] : [webhookOf(ports.webhookSecret)],
     ...(ports.apiToken === undefined ? {} : { apiToken: ports.apiToken }),
   });
   return {
     app,
+    direct: createDirectRoute({ answers, clock, metrics, requestId }),
     reconciler,
     observer,
     intake,
@@ -114,6 +129,8 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
     async close() {
       events.close();
       await intake.drain();
+      await observer.close();
+      await answers.close();
     },
   };
 }

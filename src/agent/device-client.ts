@@ -1,5 +1,5 @@
 /**
- * A device's side of the protocol: enrol, poll, report, each once and with its outcome as data. When to poll, whether
+ * A device's side of the protocol: enrol, poll, ask for flags, report, each once and with its outcome as data. When to poll, whether
  * to try again and what to do with an assignment is the caller's. It talks through a `fetch`, so a real server and an
  * app in the same process look alike.
  */
@@ -9,16 +9,18 @@ import type { DeviceId } from '../core/model/ids.ts';
 import { type Instant, MINUTE } from '../core/model/time.ts';
 import { type AssignmentRefusal, type VerifiedAssignment, verifyAssignment } from '../trust/assignment.ts';
 import { signDeviceToken, TOKEN_LIFETIME_MAX_MS } from '../trust/device-token.ts';
+import { type FlagsRefusal, type VerifiedFlags, verifyFlags } from '../trust/flags.ts';
 import type { DeviceKey, PublicKeySet } from '../trust/keys.ts';
 
 /** Calls are made one after the other: each begins where the last one left the device. */
 export interface DeviceClient {
   /**
-   * Registers the device: with its credential if it has one, else with the enrolment token. `poll` and `report` do it
-   * by themselves where needed. After an assignment was refused for its `unknown-key`, it fetches the keys anew.
+   * Registers the device: with its credential if it has one, else with the enrolment token. The others do it by
+   * themselves where needed. After an assignment or flags were refused for its `unknown-key`, it fetches the keys anew.
    */
   enrol(): Promise<EnrolResult>;
   poll(): Promise<PollResult>;
+  flags(): Promise<FlagsAnswer>;
   report(report: Report): Promise<ReportResult>;
   /** What must outlive a restart. Forgetting it costs an enrolment, and the memory of the highest generation. */
   memory(): DeviceMemory | undefined;
@@ -45,6 +47,8 @@ export interface DeviceMemory {
   readonly generation: number;
   /** The last assignment accepted, with its entity tag. */
   readonly last?: { readonly etag: string; readonly assignment: VerifiedAssignment };
+  /** The last flags accepted: those in force, and the lowest version that may follow them. */
+  readonly flags?: { readonly etag?: string; readonly verified: VerifiedFlags };
 }
 
 export type EnrolResult =
@@ -56,9 +60,13 @@ export type PollResult =
   /** As before: what the last poll that was not `unchanged` said still holds. */
   | { readonly kind: 'unchanged'; readonly assignment: VerifiedAssignment }
   | Failure;
+export type FlagsAnswer =
+  | { readonly kind: 'flags'; readonly flags: VerifiedFlags }
+  | { readonly kind: 'unchanged'; readonly flags: VerifiedFlags }
+  | Failure;
 export type ReportResult = { readonly kind: 'accepted'; readonly effect: ReportEffect } | Failure;
 
-export type Failure = RefusedByServer | RefusedAssignment | Unreachable;
+export type Failure = RefusedByServer | RefusedDocument | Unreachable;
 
 /** Asking again the same way is of no use. */
 export interface RefusedByServer {
@@ -72,10 +80,10 @@ export interface RefusedByServer {
 }
 
 /** The device does not trust what it was served, and keeps to what it had. */
-export interface RefusedAssignment {
+export interface RefusedDocument {
   readonly kind: 'refused';
   readonly by: 'device';
-  readonly code: AssignmentRefusal;
+  readonly code: AssignmentRefusal | FlagsRefusal;
   readonly message: string;
 }
 
@@ -108,6 +116,14 @@ export function createDeviceClient(options: DeviceClientOptions): DeviceClient {
         init: { headers: last === undefined ? {} : { 'If-None-Match': last.etag } },
       }));
       return sent.kind === 'answer' ? accept(sent.memory, sent.answer) : sent;
+    },
+
+    async flags() {
+      const sent = await send(({ id, flags }) => ({
+        path: `/v1/devices/${encodeURIComponent(id)}/flags`,
+        init: { headers: flags?.etag === undefined ? {} : { 'If-None-Match': flags.etag } },
+      }));
+      return sent.kind === 'answer' ? acceptFlags(sent.memory, sent.answer) : sent;
     },
 
     async report(report) {
@@ -189,11 +205,9 @@ export function createDeviceClient(options: DeviceClientOptions): DeviceClient {
       const assignment = device.last?.assignment;
       if (assignment === undefined) return unreadable('poll', answer);
       if (assignment.expiresAt > now) return { kind: 'unchanged', assignment };
-      // A live server renews long before that: somebody replays its answers, or a clock is wrong.
       const { last: _last, ...rest } = device;
       memory = rest;
-      const message = "the server calls an assignment unchanged that has expired by the device's clock";
-      return { kind: 'refused', by: 'device', code: 'expired', message };
+      return expiredUnchanged('an assignment');
     }
     const { assignmentKeys: keys, id, generation: lastGeneration } = device;
     const result = await verifyAssignment(answer.text, { keys, device: id, fleet, now, lastGeneration });
@@ -212,12 +226,44 @@ export function createDeviceClient(options: DeviceClientOptions): DeviceClient {
       ? { kind: 'nothing', assignment }
       : { kind: 'assigned', assignment: { ...assignment, assigned } };
   }
+
+  function acceptFlags(device: DeviceMemory, answer: Answer): FlagsAnswer {
+    const now = clock.now();
+    const before = device.flags?.verified;
+    if (answer.status === 304) {
+      if (before === undefined) return unreadable('request for flags', answer);
+      if (before.expiresAt > now) return { kind: 'unchanged', flags: before };
+      // What is in force stays so; only the next answer has to be a whole one.
+      memory = { ...device, flags: { verified: before } };
+      return expiredUnchanged('flags');
+    }
+    const { etag, text: body, signature } = answer;
+    if (signature === undefined) {
+      const message = 'the flags came without the header Tidegate-Signature; a proxy may have removed it';
+      return { kind: 'refused', by: 'device', code: 'malformed', message };
+    }
+    const { assignmentKeys: keys, id } = device;
+    const lastVersion = before?.version ?? 0;
+    const result = verifyFlags({ body, signature }, { keys, device: id, fleet, now, lastVersion });
+    if (result.kind === 'refused') return { ...result, by: 'device' };
+    const { flags: verified } = result;
+    memory = { ...device, flags: { verified, ...(etag === undefined ? {} : { etag }) } };
+    return { kind: 'flags', flags: verified };
+  }
+}
+
+/** A live server renews long before that: somebody replays its answers, or a clock is wrong. */
+function expiredUnchanged(what: string): RefusedDocument {
+  const message = `the server calls ${what} unchanged that has expired by the device's clock`;
+  return { kind: 'refused', by: 'device', code: 'expired', message };
 }
 
 interface Answer {
   readonly kind: 'answer';
   readonly status: number;
   readonly etag?: string;
+  /** Of a body that is not signed in itself. */
+  readonly signature?: string;
   readonly text: string;
 }
 
@@ -238,7 +284,14 @@ async function exchange(
   const { status, headers } = response;
   if (response.ok || status === 304) {
     const etag = headers.get('etag');
-    return { kind: 'answer', status, text, ...(etag === null ? {} : { etag }) };
+    const signature = headers.get('tidegate-signature');
+    return {
+      kind: 'answer',
+      status,
+      text,
+      ...(etag === null ? {} : { etag }),
+      ...(signature === null ? {} : { signature }),
+    };
   }
   const { type, detail, next } = parseObject(text);
   const message = typeof detail === 'string' ? `${detail}; ${String(next)}` : `${server} answers ${status}`;

@@ -12,7 +12,7 @@ import { Worker } from 'node:worker_threads';
 import { type Clock, realNow, scaledClock, systemClock, type TimeScale } from '../clock.ts';
 import { DAY, HOUR, SECOND } from '../core/model/time.ts';
 import type { Git } from '../fleet-repo/git.ts';
-import { createBareRepository, openRepository } from '../fleet-repo/isomorphic.ts';
+import { createBareRepository, openRepository } from '../fleet-repo/local.ts';
 import { readFolder } from '../fleet-repo/snapshot.ts';
 import { withChanges } from '../fleet-repo/tree.ts';
 import { listen } from '../http/listen.ts';
@@ -64,7 +64,7 @@ export async function run(options: DemoOptions, io: Io): Promise<ExitCode> {
     // A minute of the devices' time is a twenty-fourth of a second here.
     { branch: BRANCH, settleMs: 60 * SECOND, idleMs: HOUR },
   );
-  const server = await listen(service.app, { host: '127.0.0.1', port: 0 });
+  const server = await listen(service.app, { host: '127.0.0.1', port: 0 }, service.direct);
   const stop = new AbortController();
   const signal = AbortSignal.any([stop.signal, interrupted]);
   const identities = storyDevices();

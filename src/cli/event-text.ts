@@ -39,7 +39,9 @@ export function eventLines(event: ReconcileEvent, branch = 'main'): readonly str
     case 'restored':
       return [`${branch} ${short(event.commit)}  ${event.subject}`];
     case 'diverged':
-      return [`${branch} could not be restored: ${event.reason}`];
+      return event.pullRequest === undefined
+        ? [`${branch} could not be restored: ${event.reason}`]
+        : [`a pull request asks to restore ${branch}: ${event.pullRequest}`];
     case 'failed':
       return [`a pass failed and will be repeated: ${event.message}`];
     case 'pass':

@@ -2,10 +2,11 @@
  * The commands, their options and their help. Each command's code is loaded when it is run, so that `--help` does not
  * wait for what it does not need.
  */
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import manifest from '../../package.json' with { type: 'json' };
 import type { ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
+import type { EntryOptions } from './operation-entry.ts';
 
 /** `onExit` is told how the command that was run ended. */
 export function createProgram(io: Io, onExit: (code: ExitCode) => void): Command {
@@ -54,6 +55,7 @@ export function createProgram(io: Io, onExit: (code: ExitCode) => void): Command
     .addHelpText('after', examples('why thermostat-0042', 'why thermostat-0042 --format json'))
     .action(async (device, options) => ends((await import('./why.ts')).run({ device, ...options }, io)));
 
+  addOperations(program, io, ends);
   addSnapshots(program, io, ends);
 
   const device = command(program, 'device', 'let devices join the fleet');
@@ -80,15 +82,30 @@ type Ends = (running: Promise<ExitCode>) => Promise<void>;
 
 function addServing(program: Command, io: Io, ends: Ends): void {
   command(program, 'serve', 'reconcile a repository and answer devices')
-    .requiredOption('--repo <path>', 'the fleet repository, best a bare one')
+    .requiredOption(
+      '--repo <url|path>',
+      'the fleet repository: https, ssh, or best a bare one on this machine',
+    )
     .addOption(branch())
+    .addOption(
+      new Option('--git <engine>', 'auto: native git for ssh, which needs it, else the one that is built in')
+        .choices(['auto', 'isomorphic', 'native'])
+        .default('auto'),
+    )
+    .option('--poll <duration>', 'how often a remote repository is asked for news', '30s')
     .addOption(dataFolder().default('./data'))
+    .option(
+      '--database-url <url>',
+      'PostgreSQL (default: TIDEGATE_DATABASE_URL or SQLite in the data folder)',
+    )
     .option('--listen <host:port>', 'where to listen', '127.0.0.1:8080')
     .addHelpText(
       'after',
       examples(
         'serve --repo ../fleet.git',
         'serve --repo /srv/fleet.git --data /var/lib/tidegate --listen 0.0.0.0:8080',
+        'serve --repo https://github.com/acme/fleet.git --data /var/lib/tidegate',
+        'serve --repo git@git.example:fleet.git --poll 10s --database-url postgres://db/tidegate',
       ),
     )
     .action(async (options) => ends((await import('./serve.ts')).run(options, io)));
@@ -98,6 +115,90 @@ function addServing(program: Command, io: Io, ends: Ends): void {
     .addOption(dataFolder())
     .addHelpText('after', examples('demo', 'demo --once'))
     .action(async (options) => ends((await import('./demo.ts')).run(options, io)));
+}
+
+/** What people do to rollouts: each makes one commit. */
+function addOperations(program: Command, io: Io, ends: Ends): void {
+  const add = (name: string, description: string) =>
+    command(program, name, description)
+      .addOption(repositoryOrAddress())
+      .addOption(branch())
+      .option('--reason <text>', 'why, for everybody who reads it later')
+      .option('--by <name>', "who asks (default: git's user.name)")
+      .option('--dry-run', 'show the commit instead of making it', false)
+      .addOption(format());
+  const attempt = () =>
+    new Option('--attempt <number>', 'what it is about (default: the latest)').argParser(wholeNumber);
+  const one = 'the rollout';
+  const entry = async (action: EntryOptions['action'], rollout: string | undefined, options: object) =>
+    ends(
+      (await import('./operation-entry.ts')).run(
+        { ...(options as EntryOptions), ...(rollout === undefined ? {} : { rollout }), action },
+        io,
+      ),
+    );
+
+  add('pause', 'offer nothing further; who has the revision keeps it')
+    .argument('[rollout]', one)
+    .option('--all', 'every rollout that is under way, in one commit')
+    .addOption(attempt())
+    .addHelpText(
+      'after',
+      examples(
+        'pause thermostat-firmware --reason "Calls from site 12"',
+        'pause --all --repo git@git.example:fleet.git',
+      ),
+    )
+    .action((rollout, options) => entry('pause', rollout, options));
+
+  add('resume', 'go on where it stopped; what had failed by then is forgiven')
+    .argument('[rollout]', one)
+    .option('--all', 'every rollout that a person paused, in one commit')
+    .addOption(attempt())
+    .addHelpText('after', examples('resume thermostat-firmware', 'resume --all --dry-run'))
+    .action((rollout, options) => entry('resume', rollout, options));
+
+  add('approve', 'one of the approvals that a stage needs before it opens')
+    .argument('<rollout>', one)
+    .requiredOption('--stage <name>', 'the stage')
+    .addOption(attempt())
+    .addHelpText('after', examples('approve thermostat-firmware --stage batch'))
+    .action((rollout, options) => entry('approve', rollout, options));
+
+  add('promote', 'skip what is left of a stage, or go back in an emergency')
+    .argument('<rollout>', one)
+    .option('--stage <name>', 'the open stage whose soak and exposure are skipped; thresholds still hold')
+    .option('--emergency', 'all devices at once, back to what succeeded here before', false)
+    .addOption(attempt())
+    .addHelpText(
+      'after',
+      examples('promote thermostat-firmware --stage canary', 'promote thermostat-firmware --emergency'),
+    )
+    .action((rollout, options) => entry('promote', rollout, options));
+
+  add('cancel', 'end the attempt; who has the revision keeps it')
+    .argument('<rollout>', one)
+    .addOption(attempt())
+    .addHelpText('after', examples('cancel thermostat-firmware --reason "2.6.1 will do it better"'))
+    .action((rollout, options) => entry('cancel', rollout, options));
+
+  add('retry', 'try again what failed or was cancelled')
+    .argument('<rollout>', one)
+    .addOption(attempt())
+    .addHelpText('after', examples('retry thermostat-firmware'))
+    .action((rollout, options) => entry('retry', rollout, options));
+
+  add('rollback', 'make main want again what worked before')
+    .argument('<rollout>', one)
+    .option('--to <attempt>', 'the number of an attempt that succeeded, or known-good', 'known-good')
+    .option('--emergency', 'to an earlier success: on all devices at once instead of by stages', false)
+    .addHelpText(
+      'after',
+      examples('rollback thermostat-firmware', 'rollback thermostat-firmware --to 3 --emergency --dry-run'),
+    )
+    .action(async (rollout, options) =>
+      ends((await import('./operation-rollback.ts')).run({ rollout, ...options }, io)),
+    );
 }
 
 function addSnapshots(program: Command, io: Io, ends: Ends): void {
@@ -157,6 +258,17 @@ function server(): Option {
 
 function repository(): Option {
   return new Option('--repo <path>', 'the fleet repository').default('.');
+}
+
+function repositoryOrAddress(): Option {
+  return new Option('--repo <place>', 'the fleet repository: a path, or an address that git clones').default(
+    '.',
+  );
+}
+
+function wholeNumber(text: string): number {
+  if (/^[1-9][0-9]{0,8}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('It must be a positive whole number.');
 }
 
 function branch(): Option {

@@ -9,7 +9,7 @@ import { readDocument } from '../documents/read.ts';
 import { closest } from '../documents/suggest.ts';
 import { GitObjectError } from '../fleet-repo/errors.ts';
 import type { Commit, Git, Oid } from '../fleet-repo/git.ts';
-import { openRepository } from '../fleet-repo/isomorphic.ts';
+import { openRepository } from '../fleet-repo/local.ts';
 import { OUTCOMES_BRANCH, readOutcomes } from '../fleet-repo/outcomes.ts';
 import { readFolder } from '../fleet-repo/snapshot.ts';
 import { entryAt, firstParentLog } from '../fleet-repo/tree.ts';

@@ -46,7 +46,7 @@ export function fleetChanges(before: DesiredState, after: DesiredState): readonl
 }
 
 /** How each field is written; leaving one out does not compile. Undefined: it never matters to a device. */
-type Fields<T> = {
+export type Fields<T> = {
   readonly [K in keyof T]-?: readonly [name: string, write: (value: T) => string] | undefined;
 };
 
@@ -139,7 +139,7 @@ function stageWords(before: readonly Stage[], after: readonly Stage[]): string[]
   return words;
 }
 
-function differences<T>(fields: Fields<T>, before: T, after: T): string[] {
+export function differences<T>(fields: Fields<T>, before: T, after: T): string[] {
   return (Object.keys(fields) as (keyof T)[]).flatMap((key) => {
     const field = fields[key];
     if (field === undefined) return [];

@@ -1,17 +1,21 @@
-/** `tidegate serve`: reconciles a local repository and serves its fleet until it is told to stop. */
+/** `tidegate serve`: reconciles a repository, here or elsewhere, and serves its fleet until it is told to stop. */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { channel } from 'node:diagnostics_channel';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { steadyClock } from '../clock.ts';
-import { formatInstant } from '../core/model/time.ts';
+import { formatInstant, parseDuration, SECOND } from '../core/model/time.ts';
 import { errorCode } from '../fleet-repo/durable-fs.ts';
-import { openRepository, remoteBranchOnly } from '../fleet-repo/isomorphic.ts';
+import { remoteBranchOnly } from '../fleet-repo/local.ts';
+import { type EngineChoice, openFleetGit } from '../fleet-repo/open.ts';
 import { OUTCOMES_BRANCH } from '../fleet-repo/outcomes.ts';
+import { parsePlace } from '../fleet-repo/place.ts';
+import { forgeFor } from '../forge/choose.ts';
 import { isLoopback, listen, parseAddress } from '../http/listen.ts';
+import { judgeWebhookSecret } from '../http/webhook.ts';
 import { createService } from '../service.ts';
 import { holdFolder } from '../store/folder-lock.ts';
-import { openSqliteStore } from '../store/sqlite.ts';
+import { openStore } from '../store/open.ts';
 import { type Keys, openKeys } from '../trust/keys.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import { eventLines } from './event-text.ts';
@@ -22,7 +26,15 @@ export interface ServeOptions {
   readonly branch: string;
   readonly data: string;
   readonly listen: string;
+  readonly git: EngineChoice;
+  /** How often a remote repository is asked for news. */
+  readonly poll: string;
+  /** PostgreSQL; absent: SQLite in the data folder. */
+  readonly databaseUrl?: string;
 }
+
+/** Servers that share a database look this often at what the others have published. */
+const SHARED_IDLE_MS = 5 * SECOND;
 
 /** How far a pass has come, for whoever traces the process or ends it right there. */
 const STEPS = channel('tidegate.pass');
@@ -41,7 +53,15 @@ export async function run(options: ServeOptions, io: Io): Promise<ExitCode> {
       `${address.host} can be reached from elsewhere; set TIDEGATE_API_TOKEN to protect the operators' API, or listen on 127.0.0.1`,
     );
   }
-  const git = await openRepository(options.repo);
+  const webhookSecret = io.env['TIDEGATE_WEBHOOK_SECRET'];
+  const useless = webhookSecret === undefined ? undefined : judgeWebhookSecret(webhookSecret);
+  if (useless !== undefined) throw new CommandError(`TIDEGATE_WEBHOOK_SECRET: ${useless}`);
+  const pollMs = parseDuration(options.poll);
+  if (pollMs === undefined || pollMs === 0) {
+    throw new CommandError(`--poll must be a duration above 0s, found "${options.poll}"; for example 30s`);
+  }
+  const forge = forgeFor(options.repo, io);
+  const log = (line: string) => io.out.lines([`${formatInstant(io.clock.now())} ${line}`]);
   await refuseForgottenOutcomes(options.repo);
   const keys = await openDataFolder(options.data);
   const lock = holdFolder(options.data);
@@ -50,48 +70,60 @@ export async function run(options: ServeOptions, io: Io): Promise<ExitCode> {
       `another server works in the data folder ${options.data}; end it, or name another folder with --data`,
     );
   }
-  const store = await openSqliteStore(join(options.data, 'tidegate.db'), { epoch: randomUUID });
+  await using resources = new AsyncDisposableStack();
+  resources.defer(() => lock.release());
+  const git = await openFleetGit(options.repo, {
+    folder: join(options.data, 'mirror'),
+    branch: options.branch,
+    engine: options.git,
+    env: io.env,
+    pollMs,
+    random: Math.random,
+    onProblem: log,
+  });
+  resources.defer(() => git.close());
+  const database =
+    options.databaseUrl ?? io.env['TIDEGATE_DATABASE_URL'] ?? join(options.data, 'tidegate.db');
+  const store = await openStore(database, { epoch: randomUUID });
+  resources.defer(() => store.close());
+  const clock = steadyClock({
+    wall: io.clock.now,
+    elapsed: () => performance.now(),
+    sleep: io.clock.sleep,
+  });
+  const service = createService(
+    {
+      git,
+      store,
+      keys,
+      clock,
+      randomHex: () => randomBytes(16).toString('hex'),
+      onEvent: (event) => eventLines(event, options.branch).forEach(log),
+      onStep: (step, decisions) => STEPS.publish({ step, decisions }),
+      onFault: (message) => log(`a request failed: ${message}`),
+      ...(apiToken === undefined ? {} : { apiToken }),
+      ...(webhookSecret === undefined ? {} : { webhookSecret }),
+      ...(forge === undefined ? {} : { forge }),
+    },
+    { branch: options.branch, ...(store.place?.kind === 'postgres' ? { idleMs: SHARED_IDLE_MS } : {}) },
+  );
+  const server = await listen(service.app, address, service.direct).catch((error) => {
+    throw new CommandError(`cannot listen on ${options.listen}: ${listenAdvice(error)}`, EXIT.usage, error);
+  });
   try {
-    const clock = steadyClock({
-      wall: io.clock.now,
-      elapsed: () => performance.now(),
-      sleep: io.clock.sleep,
-    });
-    const log = (line: string) => io.out.lines([`${formatInstant(io.clock.now())} ${line}`]);
-    const service = createService(
-      {
-        git,
-        store,
-        keys,
-        clock,
-        randomHex: () => randomBytes(16).toString('hex'),
-        onEvent: (event) => eventLines(event, options.branch).forEach(log),
-        onStep: (step, decisions) => STEPS.publish({ step, decisions }),
-        onFault: (message) => log(`a request failed: ${message}`),
-        ...(apiToken === undefined ? {} : { apiToken }),
-      },
-      { branch: options.branch },
-    );
-    const server = await listen(service.app, address).catch((error) => {
-      throw new CommandError(`cannot listen on ${options.listen}: ${listenAdvice(error)}`, EXIT.usage, error);
-    });
-    try {
-      log(`serving ${options.repo} (${options.branch}) on ${server.url}`);
-      await service.reconciler.run(io.interrupted());
-      log('stopping');
-    } finally {
-      await service.close();
-      await server.close();
-    }
-    return EXIT.fine;
+    log(`serving ${options.repo} (${options.branch}) on ${server.url}`);
+    await service.reconciler.run(io.interrupted());
+    log('stopping');
   } finally {
-    await store.close();
-    lock.release();
+    await service.close();
+    await server.close();
   }
+  return EXIT.fine;
 }
 
 /** A plain clone has other people's record only as a remote branch: beginning a new one would forget what is known-good. */
 async function refuseForgottenOutcomes(repo: string): Promise<void> {
+  if (parsePlace(repo).kind !== 'local') return;
   const remote = await remoteBranchOnly(repo, OUTCOMES_BRANCH);
   if (remote === undefined) return;
   throw new CommandError(

@@ -1,6 +1,7 @@
 /** `tidegate snapshot diff`: which documents differ between two snapshots, and what that means for devices. */
 import { changedPaths } from '../fleet-repo/tree.ts';
 import { EXIT, type ExitCode } from './errors.ts';
+import { type FlagChange, flagChanges } from './flag-changes.ts';
 import type { Io } from './io.ts';
 import { type Output, plural, printable, type Style, shortOid, wrap } from './output.ts';
 import { findSnapshot, openFleetRepository, type RepositoryOptions, readContent } from './repository.ts';
@@ -20,6 +21,7 @@ export interface SnapshotDiff {
   /** Null where one of the two is not valid: then there is nothing to compare but files. */
   readonly fleet: readonly string[] | null;
   readonly rollouts: readonly RolloutChange[] | null;
+  readonly flags: readonly FlagChange[] | null;
 }
 
 export async function run(options: SnapshotDiffOptions, io: Io): Promise<ExitCode> {
@@ -39,6 +41,7 @@ export async function run(options: SnapshotDiffOptions, io: Io): Promise<ExitCod
     })),
     fleet: isComparable ? fleetChanges(before.desired, after.desired) : null,
     rollouts: isComparable ? rolloutChanges(before.desired, after.desired) : null,
+    flags: isComparable ? flagChanges(before.desired, after.desired) : null,
   };
   if (options.format === 'json') io.out.write(`${JSON.stringify(diff, null, 2)}\n`);
   else io.out.lines(diffLines(diff, io.out));
@@ -61,16 +64,20 @@ function diffLines(diff: SnapshotDiff, out: Output): string[] {
     ...diff.files.map(({ path, change }) => `  ${marked(change, printable(path))}`),
     '',
   ];
-  if (diff.rollouts === null || diff.fleet === null) {
+  if (diff.rollouts === null || diff.fleet === null || diff.flags === null) {
     return [
       ...lines,
-      'One of the two is not valid, so rollouts cannot be compared; see tidegate snapshot show.',
+      'One of the two is not valid, so what they say cannot be compared; see tidegate snapshot show.',
     ];
   }
   for (const words of diff.fleet) lines.push(...wrap(`fleet: ${words}`, out));
   for (const { rollout, change, words } of diff.rollouts) {
     lines.push(marked(change, rollout), ...words.flatMap((each) => wrap(each, out, '    ')));
   }
-  if (diff.fleet.length + diff.rollouts.length === 0) lines.push('Nothing changes for devices.');
+  for (const { flag, change, words } of diff.flags) {
+    lines.push(marked(change, `flag ${flag}`), ...words.flatMap((each) => wrap(each, out, '    ')));
+  }
+  if (diff.fleet.length + diff.rollouts.length + diff.flags.length === 0)
+    lines.push('Nothing changes for devices.');
   return lines;
 }

@@ -249,7 +249,8 @@ function restoredLines({ restored, knownGood, stages }: RolloutStatus, out: Pape
     case 'pending':
       return wrap(`devices are given ${set} again; main still wants the failed revision`, out, '  ');
     case 'diverged': {
-      const where = restored.branch === undefined ? '' : `; merge the branch ${restored.branch}`;
+      const { branch, pullRequest } = restored;
+      const where = branch === undefined ? '' : `; merge ${pullRequest ?? `the branch ${branch}`}`;
       return wrap(
         `devices are given ${set} again, but main refused the commit that says so${where}`,
         out,

@@ -22,6 +22,7 @@ export interface DeviceAnswer {
   readonly tags: Readonly<Record<string, string>>;
   readonly enrolledAt: string;
   readonly status: DeviceStatus;
+  readonly revertible: boolean;
   readonly report?: {
     readonly receivedAt: string;
     readonly running?: Revision;
@@ -64,6 +65,7 @@ export function deviceLines(device: DeviceAnswer, now: Instant, out: Output): st
     ['status', DEVICE_WORDS[device.status]],
     ['tags', tags.length === 0 ? 'none' : tags.sort().join(' ')],
     ['enrolled', formatWhen(Date.parse(device.enrolledAt), now)],
+    ...(device.revertible ? [] : [NOT_REVERTIBLE]),
     ['reported', report ? formatWhen(Date.parse(report.receivedAt), now) : 'never'],
     ...(report ? reportFacts(device, report) : []),
   ];
@@ -79,6 +81,7 @@ export function deviceLines(device: DeviceAnswer, now: Instant, out: Output): st
 }
 
 const FACT_WIDTH = 'enrolled'.length;
+const NOT_REVERTIBLE: [string, string] = ['reverts', 'not by itself: its tag capability does not say ab'];
 
 function reportFacts(device: DeviceAnswer, report: NonNullable<DeviceAnswer['report']>): [string, string][] {
   const { running, attempt, signals } = report;

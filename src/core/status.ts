@@ -22,6 +22,7 @@ import {
 } from './model/outcome.ts';
 import type { Instant } from './model/time.ts';
 import type { RolloutReport } from './plan/contract.ts';
+import { isEmergency } from './plan/emergency.ts';
 import { formatSize, formatThreshold } from './select/size.ts';
 
 /** Every state that a rollout's status may show. */
@@ -165,7 +166,9 @@ function stageStatuses(
 ): readonly StageStatus[] {
   const isLatest = latest?.revision === rollout.revision;
   const opened = latest?.stages ?? [];
-  const toCome = isLatest || latest === undefined ? rollout.stages.slice(opened.length) : [];
+  // An emergency takes everybody in: no declared stage opens after it.
+  const mayGoOn = latest === undefined || (isLatest && !isEmergency(latest));
+  const toCome = mayGoOn ? rollout.stages.slice(opened.length) : [];
   return [
     ...opened.map((stage, index) => openStatus(stage, tallies[index] ?? emptyStageTally())),
     ...toCome.map(scheduledStatus),

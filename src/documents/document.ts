@@ -41,3 +41,9 @@ export function nameOf(path: Path): string {
     .map((step, at) => (typeof step === 'number' ? `[${step}]` : at === 0 ? step : `.${step}`))
     .join('');
 }
+
+/** `fleet/rollouts/kiosk.yaml:14:11`, which editors and terminals make a link of. */
+export function whereIs({ document, path }: Place): string {
+  const { line, column } = document.yaml.at(path);
+  return `${document.file}:${line}:${column}`;
+}

@@ -1,6 +1,8 @@
 /** Changes one value in a text that people wrote, and nothing else: comments, layout and line ends stay as they are. */
-import { isScalar, parseDocument } from 'yaml';
+import { Document, isMap, isScalar, isSeq, type ParsedNode, parseDocument, YAMLMap } from 'yaml';
+import { canonicalJson } from '../core/model/manifest.ts';
 import { parseYaml } from './parse.ts';
+import type { Operation } from './types.generated.ts';
 
 /**
  * The Rollout file with another `spec.distributionSet`; undefined where that value is not one that can be replaced
@@ -22,7 +24,84 @@ export function setDistributionSet(text: string, name: string): string | undefin
 
 const QUOTES: Readonly<Record<string, string>> = { PLAIN: '', QUOTE_SINGLE: "'", QUOTE_DOUBLE: '"' };
 
-function dataOf(text: string): { kind?: unknown; spec?: { distributionSet?: unknown } | null } | undefined {
+export type OperationEntry = NonNullable<Operation['spec']['operations']>[number];
+
+/** A new Operation file with these entries. */
+export function newOperations(rollout: string, entries: readonly OperationEntry[]): string {
+  const metadata = flow({ name: rollout });
+  const head = `apiVersion: tidegate.dev/v1\nkind: Operation\nmetadata: ${metadata}\nspec:\n  operations:\n`;
+  return head + entries.map((entry) => `  - ${flow(entry)}\n`).join('');
+}
+
+/**
+ * The Operation file with entries added after those that are there; undefined where that cannot be done without touching
+ * more. An entry is a line of its own, as people write one.
+ */
+export function addOperations(text: string, entries: readonly OperationEntry[]): string | undefined {
+  const before = dataOf(text);
+  if (before?.kind !== 'Operation' || typeof (before.spec ?? undefined) !== 'object') return undefined;
+  const edited = appended(text, entries) ?? rewritten(text, entries);
+  const expected = {
+    ...before,
+    spec: { ...before.spec, operations: [...(before.spec?.operations ?? []), ...entries] },
+  };
+  return canonicalJson(dataOf(edited) ?? null) === canonicalJson(expected) ? edited : undefined;
+}
+
+/** A list with a dash per entry grows by lines below its last one. */
+function appended(text: string, entries: readonly OperationEntry[]): string | undefined {
+  const list = parseDocument(text).getIn(['spec', 'operations'], true);
+  if (!isSeq<ParsedNode>(list) || list.flow) return undefined;
+  const [first, last] = [list.items[0], list.items.at(-1)];
+  if (first?.range == null || last?.range == null) return undefined;
+  const lineStart = text.lastIndexOf('\n', first.range[0] - 1) + 1;
+  const dash = /^([ ]*-[ ]+)/.exec(text.slice(lineStart, first.range[0]))?.[1];
+  if (dash === undefined) return undefined;
+  // The value's own end, and the rest of its line: a comment behind it is its own.
+  const lineEnd = text.indexOf('\n', lastCharacter(last));
+  const at = lineEnd === -1 ? text.length : lineEnd + 1;
+  const newline = text.includes('\r\n') ? '\r\n' : '\n';
+  const lines = entries.map((entry) => `${dash}${flow(entry)}${newline}`).join('');
+  return `${text.slice(0, at)}${lineEnd === -1 ? newline : ''}${lines}${text.slice(at)}`;
+}
+
+/** The last character of a value. A block ends with its line end, which is not where the next line begins. */
+function lastCharacter(node: ParsedNode): number {
+  if (node instanceof YAMLMap && !node.flow) {
+    const value: ParsedNode | null | undefined = node.items.at(-1)?.value;
+    if (value?.range != null) return lastCharacter(value);
+  }
+  return Math.max(node.range[0], node.range[1] - 1);
+}
+
+/** Whatever else there is instead of a list: written anew, with its comments and the order of its keys. */
+function rewritten(text: string, entries: readonly OperationEntry[]): string {
+  const document = parseDocument(text);
+  const list = document.getIn(['spec', 'operations'], true);
+  const nodes = entries.map((entry) => document.createNode(entry, { flow: true }));
+  if (isSeq(list)) {
+    if (list.items.length === 0) list.flow = false;
+    for (const node of nodes) list.add(node);
+  } else {
+    document.setIn(['spec', 'operations'], document.createNode(nodes));
+  }
+  return document.toString(WRITTEN);
+}
+
+function flow(mapping: object): string {
+  const document = new Document(mapping);
+  if (isMap(document.contents)) document.contents.flow = true;
+  return document.toString(WRITTEN).trimEnd();
+}
+
+const WRITTEN = { lineWidth: 0, flowCollectionPadding: false } as const;
+
+interface Data {
+  readonly kind?: unknown;
+  spec?: { distributionSet?: unknown; readonly operations?: readonly unknown[] | null } | null;
+}
+
+function dataOf(text: string): Data | undefined {
   const parsed = parseYaml(new TextEncoder().encode(text));
   if (!parsed.ok || typeof parsed.yaml.value !== 'object') return undefined;
   return parsed.yaml.value ?? undefined;

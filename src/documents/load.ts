@@ -1,37 +1,55 @@
 /**
  * Files of a snapshot → desired state, or everything that is wrong with them. Files are read one by one (and
  * remembered), then looked at together. No I/O: whoever has a folder or a git tree brings the files.
+ *
+ * A load of many files takes seconds. It is written step by step: commands do it at once, a server in turns.
  */
+
 import type * as Desired from '../core/model/desired.ts';
+import type { Flag } from '../core/model/flag.ts';
 import type { CommitId, Revision, RolloutName, SnapshotId } from '../core/model/ids.ts';
-import { canonicalJson, revisionOf, sha256Hex } from '../core/model/manifest.ts';
-import type { Report, SourceDocument } from './document.ts';
+import { canonicalJson, sha256Hex } from '../core/model/manifest.ts';
+import { atOnce, type Stepwise } from '../turns.ts';
+import type { ParsedDocument, Report, SourceDocument } from './document.ts';
+import { normaliseFlag } from './flags.ts';
 import { PLACES } from './kinds.ts';
+import { createMemory } from './memory.ts';
 import {
   checkCondition,
   checkDistributionSet,
   checkGate,
   checkStageNames,
-  manifestOf,
+  checkWindow,
   normaliseDevices,
   normaliseFleet,
   normaliseRollout,
+  releaseOf,
 } from './normalise.ts';
 import { compareProblems, type Problem } from './problem.ts';
 import { type DocumentCache, readDocument } from './read.ts';
 import { type Claim, type Index, indexDocuments, resolveRollout } from './references.ts';
+import { normaliseSites } from './sites.ts';
 import { reportUnenforced } from './unenforced.ts';
+import type { Validation } from './validate.ts';
 
 export { createDocumentCache, type DocumentCache } from './read.ts';
 
-export interface SourceFile {
+interface NamedFile {
   /** From the root of the repository: `fleet/rollouts/kiosk.yaml`. */
   readonly path: string;
+  /** Git's mode; absent: a file. */
+  readonly mode?: string;
+}
+
+export interface SourceFile extends NamedFile {
   readonly content: Uint8Array;
   /** Equal for equal content: what a cache remembers the document by. */
   readonly blob?: string;
-  /** Git's mode; absent: a file. */
-  readonly mode?: string;
+}
+
+/** A file that has been read already. */
+export interface ReadFile extends NamedFile {
+  readonly validation: Validation;
 }
 
 export interface LoadedState {
@@ -44,30 +62,57 @@ export interface LoadedState {
   readonly distributionSetFiles: ReadonlyMap<string, string>;
 }
 
+/** Where a snapshot lies in git. */
+export interface SnapshotPlace {
+  readonly snapshot: SnapshotId;
+  readonly commit: CommitId;
+}
+
 /** Files outside `fleet/` and files that are not YAML are none of its business. */
 export function loadDesired(
-  files: readonly SourceFile[],
-  at: { readonly snapshot: SnapshotId; readonly commit: CommitId },
+  files: readonly (SourceFile | ReadFile)[],
+  at: SnapshotPlace,
   cache?: DocumentCache,
 ): LoadedState {
+  return atOnce(loadingDesired(files, at, cache));
+}
+
+/** {@link loadDesired}, step by step. */
+export function* loadingDesired(
+  files: readonly (SourceFile | ReadFile)[],
+  { snapshot, commit }: SnapshotPlace,
+  cache?: DocumentCache,
+): Stepwise<LoadedState> {
   const problems: Problem[] = [];
   const report = reportInto(problems);
-  const claims = readAll(files, 'fleet/', problems, cache);
+  const claims = yield* readAll(files, 'fleet/', problems, cache);
   const index = indexDocuments(claims, report);
-  for (const { document } of claims) if (document !== undefined) reportUnenforced(document, report);
+  for (const { document } of claims) {
+    if (document !== undefined) reportUnenforced(document, report);
+    yield;
+  }
 
   const fleetDocument = theFleet(claims, index, problems, report);
   const fleet = fleetDocument && normaliseFleet(fleetDocument, index, report);
-  checkShared(index, fleetDocument, report);
+  yield* checkShared(index, fleetDocument, report);
   const rollouts = new Map<RolloutName, Desired.Rollout>();
   const paths = new Map<RolloutName, readonly string[]>();
   for (const document of index.all('Rollout')) {
     const resolved = resolveRollout(document, index);
     const rollout = normaliseRollout(resolved, report);
     paths.set(document.name as RolloutName, resolved.files);
-    if (rollout !== undefined) rollouts.set(rollout.name, rollout);
+    if (rollout === undefined) continue;
+    rollouts.set(rollout.name, rollout);
+    if (fleet !== undefined) checkWindow(document, rollout, fleet, report);
+    yield;
   }
-  const devices = normaliseDevices(index.all('DeviceList'), report);
+  const sites = yield* normaliseSites(index.all('Site'), fleet, report);
+  const devices = yield* normaliseDevices(index.all('DeviceList'), report);
+  const flags = new Map<string, Flag>();
+  for (const document of index.all('Flag')) {
+    flags.set(document.name, normaliseFlag(document, index, report));
+    yield;
+  }
 
   problems.sort(compareProblems);
   const sets = index.all('DistributionSet');
@@ -75,45 +120,68 @@ export function loadDesired(
   if (fleet === undefined || problems.some(({ severity }) => severity === 'error')) {
     return { desired: undefined, problems, paths, distributionSetFiles };
   }
-  const distributionSets = new Map<string, Revision>(
-    sets.map(({ name, data }) => [name, revisionOf(manifestOf(data))]),
-  );
+  const distributionSets = new Map<string, Revision>();
+  for (const set of sets) {
+    distributionSets.set(set.name, releaseOf(set).revision);
+    yield;
+  }
   return {
-    desired: { ...at, fleet, rollouts, distributionSets, devices, flags: new Map(), sites: new Map() },
+    desired: { snapshot, commit, fleet, rollouts, distributionSets, devices, flags, sites },
     problems,
     paths,
     distributionSetFiles,
   };
 }
 
+export interface LoadedOperations {
+  readonly operations: Desired.Operations;
+  readonly problems: readonly Problem[];
+}
+
+const rememberEntries = createMemory<readonly Desired.Operation[]>();
+
 /**
  * What people did to rollouts, from the files below `ops/`. An entry with a problem adds nothing, and takes nothing from
  * the others: a typing error must not keep a rollout from being paused. A file that is no Operation at all adds nothing.
  */
 export function loadOperations(
-  files: readonly SourceFile[],
+  files: readonly (SourceFile | ReadFile)[],
   cache?: DocumentCache,
-): { readonly operations: Desired.Operations; readonly problems: readonly Problem[] } {
+): LoadedOperations {
+  return atOnce(loadingOperations(files, cache));
+}
+
+/** {@link loadOperations}, step by step. */
+export function* loadingOperations(
+  files: readonly (SourceFile | ReadFile)[],
+  cache?: DocumentCache,
+): Stepwise<LoadedOperations> {
   const problems: Problem[] = [];
-  const claims = readAll(files, 'ops/', problems, cache);
+  const claims = yield* readAll(files, 'ops/', problems, cache);
   const report = reportInto(problems);
   const index = indexDocuments(claims, report);
-  const documents = index.all('Operation');
-  const entries = documents.flatMap((document) => operationsOf(document, checkOperations(document, report)));
-  const learnings = documents.flatMap(({ name, data }) =>
-    (data.spec.learnings ?? []).map(({ attempt, text }): [string, string] => [`${name}/${attempt}`, text]),
-  );
+  const entries: Desired.Operation[] = [];
+  const learnings: [string, string][] = [];
+  for (const document of index.all('Operation')) {
+    const { name, data } = document;
+    const own = rememberEntries(document, [], report, (told) =>
+      operationsOf(document, checkOperations(document, told)),
+    );
+    entries.push(...own);
+    for (const { attempt, text } of data.spec.learnings ?? []) learnings.push([`${name}/${attempt}`, text]);
+    yield;
+  }
   problems.sort(compareProblems);
   return { operations: { entries, learnings: joined(learnings) }, problems };
 }
 
 /** Every YAML document below `folder` that says what it is. */
-function readAll(
-  files: readonly SourceFile[],
+function* readAll(
+  files: readonly (SourceFile | ReadFile)[],
   folder: string,
   problems: Problem[],
   cache: DocumentCache | undefined,
-): readonly Claim[] {
+): Stepwise<readonly Claim[]> {
   const claims: Claim[] = [];
   const ordered = [...files].sort((a, b) => (a.path < b.path ? -1 : 1));
   for (const file of ordered) {
@@ -126,18 +194,31 @@ function readAll(
       continue;
     }
     if (!/\.ya?ml$/.test(file.path)) continue;
-    const { kind, name, document, findings } = readDocument(file, cache);
+    yield;
+    const { kind, name, document, findings } =
+      'validation' in file ? file.validation : readDocument(file, cache);
     for (const finding of findings) problems.push({ file: file.path, ...finding });
     if (kind === undefined || name === undefined) continue;
     claims.push({
       file: file.path,
       kind,
       name,
-      ...(document && { document: { ...document, file: file.path } }),
+      ...(document && { document: placed(document, file.path) }),
     });
   }
   return claims;
 }
+
+/** The document in its file: the same object each time, so that what was made of it is known by it. */
+function placed(document: ParsedDocument, file: string): SourceDocument {
+  const known = sourceDocuments.get(document);
+  if (known?.file === file) return known;
+  const source = { ...document, file };
+  sourceDocuments.set(document, source);
+  return source;
+}
+
+const sourceDocuments = new WeakMap<ParsedDocument, SourceDocument>();
 
 const SPECIAL_MODES: Readonly<Record<string, string>> = {
   '120000': 'a symbolic link',
@@ -168,20 +249,37 @@ function theFleet(
 }
 
 /** Documents that rollouts share are judged once, not once for each that uses them. */
-function checkShared(index: Index, fleet: SourceDocument<'Fleet'> | undefined, report: Report): void {
-  for (const document of index.all('DistributionSet')) checkDistributionSet(document, fleet, report);
+function* checkShared(
+  index: Index,
+  fleet: SourceDocument<'Fleet'> | undefined,
+  report: Report,
+): Stepwise<void> {
+  for (const document of index.all('DistributionSet')) {
+    rememberCheck(document, [fleet], report, (told) => checkDistributionSet(document, fleet, told));
+    yield;
+  }
   for (const document of index.all('Gate')) {
     const place = { document, path: ['spec', 'expression'] };
-    checkGate({ text: document.data.spec.expression, place }, report);
+    rememberCheck(document, [], report, (told) =>
+      checkGate({ text: document.data.spec.expression, place }, told),
+    );
+    yield;
   }
   for (const document of index.all('Group')) {
     const place = { document, path: ['spec', 'targetCondition'] };
-    checkCondition({ text: document.data.spec.targetCondition, place }, report);
+    rememberCheck(document, [], report, (told) =>
+      checkCondition({ text: document.data.spec.targetCondition, place }, told),
+    );
+    yield;
   }
   for (const document of index.all('StagePlan')) {
-    checkStageNames(document.data.spec.stages, { document, path: ['spec', 'stages'] }, report);
+    const place = { document, path: ['spec', 'stages'] };
+    rememberCheck(document, [], report, (told) => checkStageNames(document.data.spec.stages, place, told));
+    yield;
   }
 }
+
+const rememberCheck = createMemory<void>();
 
 type Entry = NonNullable<SourceDocument<'Operation'>['data']['spec']['operations']>[number];
 
@@ -190,13 +288,22 @@ function checkOperations(document: SourceDocument<'Operation'>, report: Report):
   // Places are those of the file, which may have more entries than are right.
   const written = (document.yaml.value as typeof document.data).spec.operations ?? [];
   return (document.data.spec.operations ?? []).filter((entry) => {
-    const { action, stage } = entry;
-    if ((action !== 'approve' && action !== 'promote') || stage !== undefined) return true;
-    const message = `${action} is about one stage, found none; add stage: <the stage's name>`;
+    const message = stageProblem(entry);
+    if (message === undefined) return true;
     const path = ['spec', 'operations', written.indexOf(entry), 'action'];
     report({ document, path }, 'operation-stage', message);
     return false;
   });
+}
+
+function stageProblem({ action, stage, emergency }: Entry): string | undefined {
+  if (emergency && action !== 'promote')
+    return `only a promotion can be an emergency, found ${action}; leave emergency out`;
+  if (emergency && stage !== undefined) {
+    return `an emergency opens one stage of all devices, found the stage ${stage}; leave stage out`;
+  }
+  if (emergency || stage !== undefined || (action !== 'approve' && action !== 'promote')) return undefined;
+  return `${action} is about one stage, found none; add stage: <the stage's name>`;
 }
 
 /** The id says which rollout, which entry, and the how-manieth of equal ones: adding below never changes those above. */

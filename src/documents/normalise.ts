@@ -2,15 +2,18 @@
  * Documents → desired state: expands shorthands, fills in defaults, and checks what a schema cannot: that conditions
  * and gate expressions can be read, and that names inside one document fit together.
  */
-
 import { compileGate } from '../core/gates/expression.ts';
 import type * as Desired from '../core/model/desired.ts';
-import type { DeviceId, RolloutName } from '../core/model/ids.ts';
+import type { DeviceId, Revision, RolloutName } from '../core/model/ids.ts';
 import { type Manifest, type Module, revisionOf } from '../core/model/manifest.ts';
 import { parseDuration } from '../core/model/time.ts';
+import { EMERGENCY_STAGE } from '../core/plan/emergency.ts';
 import { parseCondition } from '../core/target/condition.ts';
-import type { Place, Report, SourceDocument } from './document.ts';
-import { show } from './problem.ts';
+import type { Stepwise } from '../turns.ts';
+import { type Place, type Report, type SourceDocument, whereIs } from './document.ts';
+import { checkTimeZone, normaliseWindow, reportSleepers } from './install-window.ts';
+import { createMemory } from './memory.ts';
+import { show, withoutColumn } from './problem.ts';
 import { parseInstant, parseShare, parseSize, parseThreshold } from './quantity.ts';
 import type { Index, ResolvedRollout, Written } from './references.ts';
 import type { DistributionSet, Rollout, Stage, StageEntry } from './types.generated.ts';
@@ -47,8 +50,9 @@ export function normaliseFleet(
   const fleet = {
     name: metadata.name,
     pollIntervalMs: durationOf(spec.pollInterval ?? DEFAULTS.pollInterval),
-    timezone: DEFAULTS.timezone,
+    timezone: spec.timezone ?? DEFAULTS.timezone,
   };
+  checkTimeZone(fleet.timezone, { document, path: ['spec', 'timezone'] }, report);
   if (spec.freeze === undefined) return fleet;
   const except = spec.freeze.except ?? [];
   for (const [at, name] of except.entries()) {
@@ -60,6 +64,19 @@ export function normaliseFleet(
 
 /** Undefined where a reference leads nowhere, which was reported. */
 export function normaliseRollout(resolved: ResolvedRollout, report: Report): Desired.Rollout | undefined {
+  const { document, distributionSet, condition, gates, stages } = resolved;
+  const inputs = [
+    distributionSet,
+    condition?.place.document,
+    ...gates.map(({ expression }) => expression.place.document),
+    stages !== undefined && 'list' in stages ? stages.place.document : stages?.split,
+  ];
+  return rememberRollout(document, inputs, report, (told) => makeRollout(resolved, told));
+}
+
+const rememberRollout = createMemory<Desired.Rollout | undefined>();
+
+function makeRollout(resolved: ResolvedRollout, report: Report): Desired.Rollout | undefined {
   const { document, distributionSet, condition } = resolved;
   const { metadata, spec } = document.data;
   if (condition?.place.document === document) checkCondition(condition, report);
@@ -69,16 +86,18 @@ export function normaliseRollout(resolved: ResolvedRollout, report: Report): Des
   const stages = stagesOf(resolved, report);
   const start = startOf(document, report);
   const onFailure = onFailureOf(document, report);
+  const installWindow =
+    spec.installWindow && normaliseWindow(spec.installWindow, { document, path: WINDOW }, report);
   if (distributionSet === undefined || condition === undefined || stages === undefined) return undefined;
 
-  const manifest = manifestOf(distributionSet.data);
+  const { manifest, revision } = releaseOf(distributionSet);
   return {
     name: metadata.name as RolloutName,
     labels: { ...metadata.labels },
     owner: spec.owner,
     ...(spec.runbook === undefined ? {} : { runbook: spec.runbook }),
     manifest,
-    revision: revisionOf(manifest),
+    revision,
     condition: condition.text.trim(),
     priority: spec.priority,
     start,
@@ -86,12 +105,42 @@ export function normaliseRollout(resolved: ResolvedRollout, report: Report): Des
     gates: resolved.gates.map(({ name, expression }) => ({ name, expression: expression.text.trim() })),
     stages,
     onFailure,
+    ...(installWindow === undefined ? {} : { installWindow }),
     ...(spec.seed === undefined ? {} : { seed: spec.seed }),
   };
 }
 
+const WINDOW = ['spec', 'installWindow'];
+
+/** Warns of a window that devices may miss; a site that polls at its own pace says so in its own document. */
+export function checkWindow(
+  document: SourceDocument<'Rollout'>,
+  { installWindow }: Pick<Desired.Rollout, 'installWindow'>,
+  { pollIntervalMs }: Pick<Desired.Fleet, 'pollIntervalMs'>,
+  report: Report,
+): void {
+  const place = { document, path: [...WINDOW, 'duration'] };
+  if (installWindow !== undefined) reportSleepers(installWindow, pollIntervalMs, place, report);
+}
+
+/** What a distribution set releases, under the name that its content gives it. */
+interface Release {
+  readonly manifest: Manifest;
+  readonly revision: Revision;
+}
+
+export function releaseOf(set: SourceDocument<'DistributionSet'>): Release {
+  return rememberRelease(set, [], reportNothing, () => {
+    const manifest = manifestOf(set.data);
+    return { manifest, revision: revisionOf(manifest) };
+  });
+}
+
+const rememberRelease = createMemory<Release>();
+const reportNothing: Report = () => undefined;
+
 /** What devices get of a set: everything that changes what they run, and nothing else. */
-export function manifestOf({ metadata, spec }: DistributionSet): Manifest {
+function manifestOf({ metadata, spec }: DistributionSet): Manifest {
   const at = metadata.name.lastIndexOf('@');
   return {
     distributionSet: metadata.name,
@@ -145,26 +194,26 @@ export function checkDistributionSet(
 }
 
 /** Operators' say-so by device. A device in two places would depend on the order of files: that is a problem. */
-export function normaliseDevices(
+export function* normaliseDevices(
   documents: readonly SourceDocument<'DeviceList'>[],
   report: Report,
-): ReadonlyMap<DeviceId, Desired.DeviceOverride> {
+): Stepwise<ReadonlyMap<DeviceId, Desired.DeviceOverride>> {
   const devices = new Map<DeviceId, Desired.DeviceOverride>();
-  const places = new Map<string, string>();
+  const places = new Map<string, Place>();
   for (const document of documents) {
     for (const [at, device] of document.data.spec.devices.entries()) {
       const path = ['spec', 'devices', at, 'id'];
-      const { line, column } = document.yaml.at(path);
       const first = places.get(device.id);
       if (first !== undefined) {
-        const message = `the device ${show(device.id)} is in ${first} already; say everything about it in one place`;
+        const message = `the device ${show(device.id)} is in ${whereIs(first)} already; say everything about it in one place`;
         report({ document, path }, 'duplicate-name', message);
         continue;
       }
-      places.set(device.id, `${document.file}:${line}:${column}`);
+      places.set(device.id, { document, path });
       const { tags = {}, retired = false, revoked = false } = device;
       devices.set(device.id as DeviceId, { tags: { ...tags }, retired, revoked });
     }
+    yield;
   }
   return devices;
 }
@@ -179,15 +228,14 @@ export function checkGate({ text, place }: Written, report: Report): void {
   if (!compiled.ok) report({ ...place, offset: compiled.offset }, 'gate', withoutColumn(compiled.message));
 }
 
-/** The column inside the text would contradict the column in the file, which is the better one. */
-function withoutColumn(message: string): string {
-  return message.replace(/^column [0-9]+: /, '');
-}
-
 /** Stages of one name would be one to the outcomes. */
 export function checkStageNames(list: readonly StageEntry[], place: Place, report: Report): void {
   const names = list.map((entry) => ({ name: expand(entry).name }));
   reportRepeated(place.document, place.path, names, report);
+  const reserved = names.findIndex(({ name }) => name === EMERGENCY_STAGE);
+  if (reserved === -1) return;
+  const message = `${EMERGENCY_STAGE} is the name of the stage that an emergency opens; give this one another name`;
+  report({ ...place, path: [...place.path, reserved] }, 'reserved-name', message);
 }
 
 function stagesOf(resolved: ResolvedRollout, report: Report): readonly Desired.Stage[] | undefined {
@@ -310,7 +358,7 @@ function durationOf(text: string): number {
 }
 
 /** The schemas accept only what the parsers understand; otherwise one of the two is wrong. */
-function valid<T>(parsed: T | undefined, text: string | number): T {
+export function valid<T>(parsed: T | undefined, text: string | number): T {
   if (parsed === undefined) throw new Error(`the schema accepted ${show(text)}, which cannot be read`);
   return parsed;
 }

@@ -93,7 +93,7 @@ const READING_ORDER: ReadonlyMap<string, number> = new Map(
   expression holds fails missing
   verdict because counts pending installing verifying succeeded failed gates failures silent
   admits score rampFrom ramp also scores
-  restored main knownGood branch completedAt timeToRestore
+  restored main knownGood branch pullRequest completedAt timeToRestore
   learnings history appliedOperations stages
   manifest distributionSet product version type status restartPolicy image env
   sha256 sizeBytes urls securityEpoch hardwareIds artifacts modules routes`

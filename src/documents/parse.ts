@@ -1,7 +1,8 @@
 /**
- * Bytes → one YAML 1.2 document as plain data that remembers where everything was written. Hostile bytes cost
+ * Bytes → one YAML 1.2 document as plain data that knows where everything was written. Hostile bytes cost
  * bounded time and give one finding, never an exception. What the data means is not looked at here.
  */
+import assert from 'node:assert/strict';
 import {
   Composer,
   type CST,
@@ -62,6 +63,27 @@ export function parseYaml(content: Uint8Array): ParseResult {
     );
   }
 
+  const read = readText(text);
+  return read.ok ? { ok: true, yaml: locate(read, text) } : read;
+}
+
+/** A document's data and the tree that it was made of, which takes many times the memory of either text or data. */
+interface ReadText {
+  readonly ok: true;
+  readonly value: unknown;
+  readonly tree: SyntaxTree;
+}
+
+interface SyntaxTree {
+  readonly root: unknown;
+  /** What aliases stand for. */
+  readonly targets: ReadonlyMap<unknown, Node>;
+  positionOf(offset: number): Position;
+}
+
+type Failed = Extract<ParseResult, { readonly ok: false }>;
+
+function readText(text: string): ReadText | Failed {
   const lines = new LineCounter();
   const positionOf = (offset: number): Position => {
     const { line, col } = lines.linePos(offset);
@@ -103,17 +125,17 @@ export function parseYaml(content: Uint8Array): ParseResult {
       `documents are YAML 1.2, found %YAML ${version.version}; take the line away`,
     );
   }
-  return toData(document, text, positionOf);
+  return toData(document, positionOf);
 }
 
 const START: Position = { line: 1, column: 1 };
 
-function failed(rule: string, position: Position, message: string): ParseResult {
+function failed(rule: string, position: Position, message: string): Failed {
   return { ok: false, findings: [{ ...position, rule, severity: 'error', message }] };
 }
 
 /** Only the first mistake: those after it are mostly its consequences. */
-function unreadable(document: Document, positionOf: (offset: number) => Position): ParseResult {
+function unreadable(document: Document, positionOf: (offset: number) => Position): Failed {
   const [first] = [...document.errors, ...document.warnings];
   const message = first === undefined ? 'not YAML' : (NEXT_STEPS[first.code] ?? first.message);
   return failed('yaml', positionOf(first?.pos[0] ?? 0), message);
@@ -183,7 +205,7 @@ function findTooDeep(roots: readonly CST.Token[]): number | undefined {
 }
 
 /** The document's data, with aliases followed as far as the limits allow. */
-function toData(document: Document, text: string, positionOf: (offset: number) => Position): ParseResult {
+function toData(document: Document, positionOf: (offset: number) => Position): ReadText | Failed {
   const findings: Finding[] = [];
   const report = (rule: string, node: unknown, message: string): void => {
     findings.push({ ...positionOf(startOf(node)), rule, severity: 'error', message });
@@ -194,7 +216,7 @@ function toData(document: Document, text: string, positionOf: (offset: number) =
   let aliasedNodes = 0;
   const value = dataOf(document.contents, 0, undefined);
   if (findings.length > 0) return { ok: false, findings };
-  return { ok: true, yaml: locate({ root: document.contents, targets, value, text, positionOf }) };
+  return { ok: true, value, tree: { root: document.contents, targets, positionOf } };
 
   /** `alias` is the outermost alias that led here. */
   function dataOf(node: unknown, depth: number, alias: Node | undefined): unknown {
@@ -274,16 +296,20 @@ function startOf(node: unknown): number {
   return (node as Node | null)?.range?.[0] ?? 0;
 }
 
-function locate(parsed: {
-  readonly root: unknown;
-  readonly targets: ReadonlyMap<unknown, Node>;
-  readonly value: unknown;
-  readonly text: string;
-  readonly positionOf: (offset: number) => Position;
-}): ParsedYaml {
-  const { root, targets, value, text, positionOf } = parsed;
+/** Places are asked for where there is a problem, which is seldom: the tree may go, and is made again when it is missed. */
+function locate({ value, tree }: ReadText, text: string): ParsedYaml {
+  let kept = new WeakRef(tree);
+  const theTree = (): SyntaxTree => {
+    const known = kept.deref();
+    if (known !== undefined) return known;
+    const again = readText(text);
+    assert(again.ok, 'a text that was read once can be read again');
+    kept = new WeakRef(again.tree);
+    return again.tree;
+  };
   /** The node at the end of the path as far as it exists, and its key where it has one. */
-  const find = (path: Path): { key: unknown; node: unknown } => {
+  const find = (path: Path): { key: unknown; node: unknown; positionOf: SyntaxTree['positionOf'] } => {
+    const { root, targets, positionOf } = theTree();
     let found: { key: unknown; node: unknown } = { key: undefined, node: root };
     for (const step of path) {
       const parent = targets.get(found.node) ?? found.node;
@@ -295,19 +321,19 @@ function locate(parsed: {
         found = { key: undefined, node: parent.items[step] };
       } else break;
     }
-    return found;
+    return { ...found, positionOf };
   };
   return {
     value,
     at(path, offset) {
-      const { key, node } = find(path);
+      const { key, node, positionOf } = find(path);
       // `key:` with nothing behind it: the key is where people look.
       if (isUnwritten(node)) return positionOf(startOf(key));
       const within = offset !== undefined && isScalar(node) ? offsetInSource(node, text, offset) : 0;
       return positionOf(startOf(node) + within);
     },
     keyAt(path) {
-      const { key, node } = find(path);
+      const { key, node, positionOf } = find(path);
       return positionOf(startOf(key ?? node));
     },
     sourceAt(path) {

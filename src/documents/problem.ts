@@ -34,6 +34,11 @@ export function compareProblems(a: Problem, b: Problem): number {
   return a.line - b.line || a.column - b.column;
 }
 
+/** What is wrong with a text, without the column inside it: that would contradict the column in the file, the better one. */
+export function withoutColumn(message: string): string {
+  return message.replace(/^column [0-9]+: /, '');
+}
+
 /** A value as messages show it: short, on one line. */
 export function show(value: unknown): string {
   if (value === undefined || value === null) return 'nothing';

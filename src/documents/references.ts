@@ -2,11 +2,11 @@
  * How documents find each other: which are there, under which names and in which folders, and what a rollout's
  * references lead to. What a reference leads to is not judged here.
  */
-import { isKind, nameOf, type Place, type Report, type SourceDocument } from './document.ts';
+import { isKind, nameOf, type Place, type Report, type SourceDocument, whereIs } from './document.ts';
 import { type Kind, PLACES } from './kinds.ts';
 import { show } from './problem.ts';
 import { closest } from './suggest.ts';
-import type { Rollout, StageEntry } from './types.generated.ts';
+import type { Rollout, StageEntry, TargetCondition } from './types.generated.ts';
 
 /** The documents of a snapshot by kind and name. Of several with one name, the first. */
 export interface Index {
@@ -97,7 +97,8 @@ export function resolveRollout(document: SourceDocument<'Rollout'>, index: Index
   };
 
   const distributionSet = follow(['spec', 'distributionSet'], 'DistributionSet', spec.distributionSet);
-  const condition = resolveCondition(document, follow);
+  const place = { document, path: ['spec', 'targetCondition'] };
+  const condition = resolveCondition(spec.targetCondition, place, follow);
   const gates = resolveGates(document, follow);
   const stages = resolveStages(document, follow);
   return {
@@ -112,11 +113,15 @@ export function resolveRollout(document: SourceDocument<'Rollout'>, index: Index
 
 type Follow = <K extends Kind>(path: Place['path'], kind: K, name: string) => SourceDocument<K> | undefined;
 
-function resolveCondition(document: SourceDocument<'Rollout'>, follow: Follow): Written | undefined {
-  const { targetCondition } = document.data.spec;
+/** The condition written at `place`, or the one of the group that is named there. */
+export function resolveCondition(
+  written: TargetCondition,
+  place: Place,
+  follow: Follow,
+): Written | undefined {
+  if (typeof written === 'string') return { text: written, place };
+  const group = follow([...place.path, 'group'], 'Group', written.group);
   const path = ['spec', 'targetCondition'];
-  if (typeof targetCondition === 'string') return { text: targetCondition, place: { document, path } };
-  const group = follow([...path, 'group'], 'Group', targetCondition.group);
   return group && { text: group.data.spec.targetCondition, place: { document: group, path } };
 }
 
@@ -150,8 +155,7 @@ function reportMisplaced(document: SourceDocument, report: Report): void {
 }
 
 function reportTaken(document: SourceDocument, first: Claim, report: Report): void {
-  const position = first.document?.yaml.at(NAME);
-  const there = position === undefined ? first.file : `${first.file}:${position.line}:${position.column}`;
+  const there = first.document === undefined ? first.file : whereIs({ document: first.document, path: NAME });
   const message = `the ${document.kind} ${show(document.name)} is in ${there} already; rename or delete one of the two`;
   report({ document, path: NAME }, 'duplicate-name', message);
 }

@@ -62,6 +62,14 @@ export type StageList = StageEntry[];
  */
 export type GateExpression = string;
 /**
+ * A flag's or a variant's key: letters, digits, dots, dashes and underscores.
+ */
+export type FlagKey = string;
+/**
+ * One rule of a flag: one variant, or several that share the devices.
+ */
+export type FlagRule = FlagSplit | FlagVariant;
+/**
  * Which devices, in Azure IoT Edge's language: deviceId and tags compared with =, <>, IN and STARTSWITH, joined with AND, OR and NOT. A missing tag makes a comparison false.
  */
 export type Condition = string;
@@ -81,6 +89,10 @@ export interface Fleet {
    */
   spec: {
     pollInterval?: Duration;
+    /**
+     * The time zone of install windows that name none, and of devices without the tag that a window reads it from.
+     */
+    timezone?: string;
     /**
      * Until an instant nothing opens, except for the rollouts named. Breaches still stop what runs.
      */
@@ -396,7 +408,7 @@ export interface Stage {
   gates?: Name[];
 }
 /**
- * When devices may install.
+ * When devices may begin to install: for its duration from each time that cron names. What was rolled back is left at once.
  */
 export interface InstallWindow {
   /**
@@ -405,7 +417,7 @@ export interface InstallWindow {
   cron: string;
   duration: Duration;
   /**
-   * The time zone of the window: one for all, or each device's own from a tag. Without it, UTC.
+   * The time zone of the window: one for all, or each device's own from a tag. Without it, and for devices without the tag, the fleet's.
    */
   timezone?:
     | string
@@ -464,7 +476,14 @@ export interface Flag {
    * The kind of document.
    */
   kind: 'Flag';
-  metadata: Metadata;
+  /**
+   * Who the flag is: its key, and labels and annotations that devices do not get.
+   */
+  metadata: {
+    name: FlagKey;
+    labels?: Labels;
+    annotations?: Annotations;
+  };
   /**
    * The flag.
    */
@@ -478,7 +497,7 @@ export interface Flag {
      */
     description?: string;
     /**
-     * While false every device gets the default value.
+     * The kill switch: while false every device gets the default variant, whatever the rules say.
      */
     enabled?: boolean;
     /**
@@ -490,24 +509,39 @@ export interface Flag {
        */
       [k: string]: boolean | number | string;
     };
-    default: Name;
+    default: FlagKey;
     /**
      * Tried in order; the first that applies decides.
      *
      * @maxItems 64
-     *
-     * Items: One rule.
      */
-    rules?: {
-      targetCondition?: TargetCondition;
-      percentage?: Share;
-      variant: Name;
-    }[];
+    rules?: FlagRule[];
     /**
      * What the percentages start from. Without it, the flag's name.
      */
     seed?: string;
   };
+}
+/**
+ * A rule that divides the devices among variants.
+ */
+export interface FlagSplit {
+  targetCondition?: TargetCondition;
+  percentage?: Share;
+  /**
+   * The variants that they get, each with its share of them. Those that are left over go on to the next rule.
+   */
+  split: {
+    [k: string]: Share;
+  };
+}
+/**
+ * A rule that gives one variant.
+ */
+export interface FlagVariant {
+  targetCondition?: TargetCondition;
+  percentage?: Share;
+  variant: FlagKey;
 }
 /**
  * A named target condition.
@@ -638,6 +672,10 @@ export interface Operation {
        */
       attempt: number;
       stage?: Name;
+      /**
+       * With promote: back to what succeeded in this rollout before, on all devices at once, past stages, freeze and windows.
+       */
+      emergency?: true;
       /**
        * Who asks for it.
        */

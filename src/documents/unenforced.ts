@@ -14,11 +14,7 @@ const NOT_YET_ENFORCED: readonly {
   readonly value?: unknown;
   readonly severity: Severity;
 }[] = [
-  // Devices would install at noon what was meant for the night.
-  { kind: 'Rollout', path: ['spec', 'installWindow'], severity: 'error' },
-  { kind: 'Site', path: ['spec', 'overrides'], severity: 'error' },
   { kind: 'Rollout', path: ['spec', 'retries'], severity: 'warning' },
-  { kind: 'Flag', path: ['spec'], severity: 'warning' },
   { kind: 'Fleet', path: ['spec', 'notifications'], severity: 'warning' },
   { kind: 'Fleet', path: ['spec', 'policy'], value: 'enforce', severity: 'warning' },
 ];

@@ -83,3 +83,8 @@ export function writeProblem(error: unknown, path: string): string | undefined {
       return undefined;
   }
 }
+
+/** For `.catch`: a missing file is undefined, everything else is still an error. */
+export function unlessAbsent(error: unknown): undefined {
+  if (!isAbsent(error)) throw error;
+}

@@ -64,6 +64,9 @@ export interface Git {
 
   /** Calls `onChange` soon after any branch, or {@link Git.away}, may have changed; may call more often than that. */
   watch(onChange: () => void): Promise<Watcher>;
+
+  /** Ends what the engine keeps running, and what is under way with a remote. Nothing is called afterwards but this again. */
+  close(): Promise<void>;
 }
 
 export interface Watcher {

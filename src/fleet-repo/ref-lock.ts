@@ -81,6 +81,27 @@ export async function moveBranch(
   }
 }
 
+/**
+ * Removes `branch`, which is at `from`, under the same lock. Only for a repository of our own, where nobody packs refs: a
+ * packed branch is left as it is.
+ */
+export async function removeBranch(
+  place: RefPlace,
+  { branch, from }: { readonly branch: string; readonly from: Oid | undefined },
+): Promise<MoveResult> {
+  const refPath = join(place.commonDir, 'refs', 'heads', branch);
+  const lock = await acquire(place, { branch, from, refPath });
+  if (lock.kind !== 'held') return lock;
+  try {
+    if ((await readBranch(place.commonDir, branch)) !== from) return { kind: 'lost' };
+    await unlink(refPath);
+    await syncFolder(dirname(refPath));
+    return { kind: 'moved' };
+  } finally {
+    await lock.release();
+  }
+}
+
 interface HeldLock {
   readonly kind: 'held';
   write(content: string): Promise<void>;

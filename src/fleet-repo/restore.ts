@@ -10,9 +10,10 @@ import type { Instant } from '../core/model/time.ts';
 import type { Restore, RestoreResult } from '../core/plan/contract.ts';
 import { compileCondition } from '../core/target/condition.ts';
 import { setDistributionSet } from '../documents/edit.ts';
-import { type DocumentCache, loadDesired } from '../documents/load.ts';
+import { type DocumentCache, loadingDesired } from '../documents/load.ts';
+import { inTurns } from '../turns.ts';
 import type { Commit, Git, Oid } from './git.ts';
-import { readFolder } from './snapshot.ts';
+import { readDocuments } from './snapshot.ts';
 import { changedPaths, entryAt, firstParentLog, type PathContent, withChanges } from './tree.ts';
 
 /** A known-good commit further back than this is not looked for: T2 does without it. */
@@ -21,8 +22,10 @@ const HISTORY_MAX = 1000;
 /** Folders whose documents a restoration must not touch. */
 const FOREIGN = /^fleet\/(gates|flags|groups|sites|devices)\/|^fleet\/fleet\.ya?ml$/;
 
-interface Restoration {
+export interface Restoration {
   readonly tree: Oid;
+  /** What `fleet/` is in it. */
+  readonly snapshot: SnapshotId;
   readonly subject: string;
   /** Ends without a newline. */
   readonly why: string;
@@ -37,9 +40,7 @@ export async function restoreMain(
   given: { restore: Restore; branch: string; tip: Oid; at: Instant; cache: DocumentCache },
 ): Promise<RestoreResult | { readonly kind: 'lost' }> {
   const { restore, branch, tip, at, cache } = given;
-  const head = await git.commit(tip);
-  const context = { git, head, restore, cache };
-  const restoration = (await restorePaths(context)) ?? (await restoreDistributionSet(context));
+  const restoration = await computeRestoration(git, { restore, head: await git.commit(tip), cache });
   if (restoration === undefined) {
     return {
       kind: 'diverged',
@@ -49,11 +50,11 @@ export async function restoreMain(
         `${restore.rollout} back by hand`,
     };
   }
-  const snapshot = ((await entryAt(git, restoration.tree, 'fleet'))?.oid ?? '') as SnapshotId;
+  const { tree, snapshot } = restoration;
   const commit = await git.writeCommit({
-    tree: restoration.tree,
+    tree,
     parents: [tip],
-    message: messageOf(restore, restoration, snapshot),
+    message: messageOf(restore, restoration),
     at,
   });
   const moved = await git.moveBranch({ branch, from: tip, to: commit });
@@ -77,6 +78,18 @@ export async function restoreMain(
   }
 }
 
+/** What brings `restore.knownGood` back on `head` and changes nothing else; undefined where nothing does. */
+export async function computeRestoration(
+  git: Git,
+  given: { restore: Restore; head: Commit; cache: DocumentCache },
+): Promise<Restoration | undefined> {
+  const context = { git, ...given };
+  const found = (await restorePaths(context)) ?? (await restoreDistributionSet(context));
+  if (found === undefined) return undefined;
+  const snapshot = ((await entryAt(git, found.tree, 'fleet'))?.oid ?? '') as SnapshotId;
+  return { ...found, snapshot };
+}
+
 interface Context {
   readonly git: Git;
   readonly head: Commit;
@@ -90,7 +103,7 @@ interface Loaded {
 }
 
 /** T1. Undefined where it does not apply, does not validate or would change more than this rollout. */
-async function restorePaths(context: Context): Promise<Restoration | undefined> {
+async function restorePaths(context: Context): Promise<Omit<Restoration, 'snapshot'> | undefined> {
   const { git, head, restore } = context;
   const { knownGood, rollout } = restore;
   const since = await firstParentLog(git, head.oid, (commit) => commit.oid === knownGood.commit, HISTORY_MAX);
@@ -118,7 +131,7 @@ async function restorePaths(context: Context): Promise<Restoration | undefined> 
 }
 
 /** T2. Undefined where even the one value cannot be set back. */
-async function restoreDistributionSet(context: Context): Promise<Restoration | undefined> {
+async function restoreDistributionSet(context: Context): Promise<Omit<Restoration, 'snapshot'> | undefined> {
   const { git, head, restore } = context;
   const { knownGood, rollout } = restore;
   const now = await load(context, head.tree);
@@ -181,9 +194,9 @@ function others(desired: DesiredState, rollout: RolloutName): string {
 }
 
 async function load(context: Context, tree: Oid): Promise<Loaded | undefined> {
-  const files = await readFolder(context.git, tree, 'fleet');
+  const files = await readDocuments(context.git, { tree, folder: 'fleet', cache: context.cache });
   const at = { snapshot: '' as SnapshotId, commit: '' as CommitId };
-  const { desired, paths } = loadDesired(files, at, context.cache);
+  const { desired, paths } = await inTurns(loadingDesired(files, at));
   return desired === undefined ? undefined : { desired, paths };
 }
 
@@ -205,8 +218,19 @@ function explain(restore: Restore, undone: readonly Commit[]): Pick<Restoration,
   return { subject: `Restore ${restore.rollout} to ${set}`, why };
 }
 
-function messageOf(restore: Restore, restoration: Restoration, snapshot: SnapshotId): string {
+/** What asks people to merge a restoring commit that main refused, by the commit's message. */
+export function pullRequestText(message: string): { readonly title: string; readonly body: string } {
+  const [title = '', ...rest] = message.split('\n');
+  const what =
+    'Devices have their known-good revision again; the branch still wants the one that failed, and refused this commit. ' +
+    'Merge it, by merge commit, rebase or squash: what counts is what `fleet/` holds then. ' +
+    'Or change what is installed instead, and close this.';
+  return { title, body: `${what}\n\n${rest.join('\n').trim()}\n` };
+}
+
+function messageOf(restore: Restore, restoration: Restoration): string {
   const { attempt, knownGood, rollout } = restore;
+  const { snapshot } = restoration;
   const failed = attempt.stages.findLast((stage) => stage.state === 'failed');
   const proof =
     snapshot === knownGood.snapshot

@@ -5,6 +5,7 @@
  * Paths are relative to the tree's top, with `/` between names; '' is the tree itself.
  */
 import assert from 'node:assert/strict';
+import { createTurns } from '../turns.ts';
 import type { Commit, Git, Oid, TreeEntry } from './git.ts';
 
 /** What a path holds: git's mode and the object's id. */
@@ -33,8 +34,23 @@ const FOLDER_MODE = '040000';
 
 /** The files at and below `prefix`, in ascending order of path; none where nothing is there. */
 export async function readFiles(git: Git, tree: Oid, prefix: string): Promise<TreeFile[]> {
-  const changes = await changedPaths(git, undefined, tree, prefix);
-  return changes.flatMap(({ path, after }) => (after === undefined ? [] : [{ path, ...after }]));
+  const turns = createTurns();
+  const files: TreeFile[] = [];
+  const collect = async (path: string, { mode, oid }: PathContent): Promise<void> => {
+    if (mode !== FOLDER_MODE) {
+      files.push({ path, mode, oid });
+      return;
+    }
+    const before = path === '' ? '' : `${path}/`;
+    for (const entry of await git.tree(oid)) {
+      if (entry.mode === FOLDER_MODE) await collect(before + entry.name, entry);
+      else files.push({ path: before + entry.name, mode: entry.mode, oid: entry.oid });
+    }
+    if (turns.isOver()) await turns.next();
+  };
+  const top = await entryAt(git, tree, prefix);
+  if (top !== undefined) await collect(namesOf(prefix).join('/'), top);
+  return files.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
 /** The entry at `path`, or undefined where there is none. */

@@ -2,18 +2,19 @@
  * The whole HTTP server as one app: the parts side by side, and around them what every answer has in common (request
  * ids, security headers, the API token, metrics, problem documents). No route is defined here.
  */
-import { createHash, timingSafeEqual } from 'node:crypto';
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { methodNotAllowed as judgeMethod } from 'hono/method-not-allowed';
 import type { Clock } from '../clock.ts';
 import type { ReconcilerState } from '../reconcile/reconciler.ts';
 import type { Store } from '../store/store.ts';
 import type { EventHub } from './events.ts';
+import { requestIdOf, SECURITY_HEADERS } from './every-answer.ts';
 import { health } from './health.ts';
 import type { Metrics } from './metrics.ts';
 import { openapi } from './openapi.ts';
 import { operatorApi } from './operator-api.ts';
 import { methodNotAllowed, notFound, problem } from './problem.ts';
+import { isSameSecret } from './secret.ts';
 
 export interface AppParts {
   readonly deviceApi: Hono;
@@ -60,21 +61,9 @@ export function createApp(parts: AppParts): Hono<Env> {
   return app;
 }
 
-/** What a client may call its request: short enough for a log, and nothing that could end a line of it. */
-const REQUEST_ID = /^[A-Za-z0-9._=-]{1,128}$/;
-
-/** A page that needs more than nothing says so itself. */
-const SECURITY_HEADERS: Readonly<Record<string, string>> = {
-  'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
-  'Cross-Origin-Resource-Policy': 'same-origin',
-  'Referrer-Policy': 'no-referrer',
-  'X-Content-Type-Options': 'nosniff',
-};
-
 function identify(freshId: () => string): MiddlewareHandler<Env> {
   return async (c, next) => {
-    const given = c.req.header('X-Request-Id');
-    const id = given !== undefined && REQUEST_ID.test(given) ? given : freshId();
+    const id = requestIdOf(c.req.header('X-Request-Id'), freshId);
     c.set('requestId', id);
     await next();
     const { headers } = c.res;
@@ -85,21 +74,15 @@ function identify(freshId: () => string): MiddlewareHandler<Env> {
   };
 }
 
-/** Digests are compared, which are of one length and in constant time: how long it takes tells nothing of the token. */
 function requireToken(expected: string): MiddlewareHandler<Env> {
-  const digest = digestOf(expected);
   return async (c, next) => {
     const token = /^Bearer +(\S+) *$/i.exec(c.req.header('Authorization') ?? '')?.[1];
-    if (token !== undefined && timingSafeEqual(digestOf(token), digest)) return next();
+    if (token !== undefined && isSameSecret(token, expected)) return next();
     return problem('api-token-refused', {
       detail: `expected "Authorization: Bearer <API token>", found ${token === undefined ? 'none' : 'another token'}`,
       next: 'send the API token that the server was started with',
     });
   };
-}
-
-function digestOf(token: string): Buffer {
-  return createHash('sha256').update(token).digest();
 }
 
 function fail(error: Error, c: Context<Env>, onError: AppParts['onError']): Response {

@@ -186,8 +186,8 @@ function dataOf(event: ReconcileEvent): Readonly<Record<string, unknown>> {
       return { rollout: attempt.rollout, attempt: attempt.attempt, commit, subject };
     }
     case 'diverged': {
-      const { attempt, reason } = event;
-      return { rollout: attempt.rollout, attempt: attempt.attempt, reason };
+      const { attempt, reason, pullRequest } = event;
+      return { rollout: attempt.rollout, attempt: attempt.attempt, reason, pullRequest };
     }
     case 'held':
       return event.reason === undefined ? {} : { reason: event.reason };

@@ -6,7 +6,8 @@
 import { Hono } from 'hono';
 import type { Clock } from '../clock.ts';
 import { formatDuration, type Instant, MINUTE } from '../core/model/time.ts';
-import type { HeldBy, ReconcilerState } from '../reconcile/reconciler.ts';
+import type { ReconcilerState } from '../reconcile/reconciler.ts';
+import type { HeldBy } from '../reconcile/record.ts';
 import type { Store } from '../store/store.ts';
 import { problem } from './problem.ts';
 

@@ -11,6 +11,7 @@ type Refusal = { readonly kind: 'refused'; readonly response: Response };
 
 export type Schema<T> = ValidateFunction<T>;
 
+const utf8 = new TextDecoder('utf-8', { fatal: true });
 const ajv = new Ajv2020({ verbose: true, allowUnionTypes: true });
 
 /** Every leaf of the schema has a `description` that completes the sentence "expected …". */
@@ -18,17 +19,25 @@ export function compileSchema<T>(schema: SchemaObject): Schema<T> {
   return ajv.compile<T>(schema);
 }
 
-/** Reads at most `maxBytes`: a larger body is refused without being kept. */
-export async function readJson<T>(
-  request: Request,
-  { maxBytes, schema }: { maxBytes: number; schema: Schema<T> },
-): Promise<BodyResult<T>> {
-  const wrongType = judgeMediaType(request.headers);
-  if (wrongType !== undefined) return wrongType;
+export interface BodyLimits<T> {
+  readonly maxBytes: number;
+  readonly schema: Schema<T>;
+}
 
+/** Reads at most `maxBytes`: a larger body is refused without being kept. */
+export async function readJson<T>(request: Request, limits: BodyLimits<T>): Promise<BodyResult<T>> {
+  const wrongType = judgeMediaType(request.headers);
+  return wrongType ?? (await parseBody(readBytes(request, limits.maxBytes), limits));
+}
+
+/** What `reading` ends with: the body's bytes, undefined where there were more than `maxBytes`, or a rejection. */
+export async function parseBody<T>(
+  reading: Promise<Uint8Array | undefined>,
+  { maxBytes, schema }: BodyLimits<T>,
+): Promise<BodyResult<T>> {
   let bytes: Uint8Array | undefined;
   try {
-    bytes = await readBytes(request, maxBytes);
+    bytes = await reading;
   } catch {
     // The client hung up or sent no HTTP. Nobody may hear this, but it is no fault of ours.
     return refused('invalid-json', 'expected a whole body, found one that broke off', 'send it again');
@@ -38,7 +47,7 @@ export async function readJson<T>(
   }
   let body: unknown;
   try {
-    body = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    body = JSON.parse(utf8.decode(bytes));
   } catch (error) {
     const found = error instanceof SyntaxError ? error.message : 'bytes that are not UTF-8';
     return refused(

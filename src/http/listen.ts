@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 import { getRequestListener, RequestError } from '@hono/node-server';
 import type { Hono } from 'hono';
 import { SECOND } from '../core/model/time.ts';
+import type { DirectRoute } from './direct-route.ts';
 import { problem } from './problem.ts';
 
 export interface Listener {
@@ -27,16 +28,21 @@ const LIMITS = {
 };
 const CLOSE_GRACE_MS = 2 * SECOND;
 
-/** Port 0 takes a free one. Rejects where the address cannot be listened on. */
+/**
+ * Port 0 takes a free one. Rejects where the address cannot be listened on. What `direct` takes does not reach the app.
+ */
 export async function listen(
   app: Pick<Hono, 'fetch'>,
   at: { host: string; port: number },
+  direct: DirectRoute = () => false,
 ): Promise<Listener> {
   const host = at.host.includes(':') ? `[${at.host}]` : at.host;
   // Without a Host header, as HTTP/1.0 allows, a request is for the address that it reached.
   const answer = getRequestListener(app.fetch, { hostname: host, errorHandler });
   const answers = new WeakMap<Duplex, ServerResponse>();
-  const server: Server = createServer(LIMITS, answer);
+  const server: Server = createServer(LIMITS, (request, response) => {
+    if (!direct(request, response)) void answer(request, response);
+  });
   // An expectation that we do not know may be passed over: RFC 9110 §10.1.1.
   server.on('checkExpectation', answer);
   server.on('request', ({ socket }, response) => answers.set(socket, response));

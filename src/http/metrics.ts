@@ -16,6 +16,8 @@ export interface Metrics {
   observeEvent(event: ReconcileEvent): void;
   /** Counts and times every request that it is put around. */
   readonly middleware: MiddlewareHandler;
+  /** The same for a request that the app does not see: to be called with its route pattern and status. */
+  startRequest(): (route: string, status: number) => void;
 }
 
 /** From a poll that is answered from memory to one that waits for a disk. */
@@ -27,6 +29,14 @@ export function createMetrics(state: () => ReconcilerState): Metrics {
   collectDefaultMetrics({ register: registry });
   const gauges = createGauges(registers);
   const counters = createCounters(registers);
+
+  function startRequest(): (route: string, status: number) => void {
+    const stop = counters.requestDuration.startTimer();
+    return (route, status) => {
+      counters.requests.inc({ route, status: `${Math.floor(status / 100)}xx` });
+      stop({ route });
+    };
+  }
 
   const app = new Hono();
   app.get('/metrics', async () => {
@@ -43,15 +53,13 @@ export function createMetrics(state: () => ReconcilerState): Metrics {
       else if (event.kind === 'decision') counters.decisions.inc({ kind: event.decision.kind });
     },
     middleware: async (c, next) => {
-      const stop = counters.requestDuration.startTimer();
+      const stop = startRequest();
       await next();
       // A path that nothing serves matches only what stands around every route.
       const pattern = routePath(c, -1);
-      const route = pattern === '/*' ? 'unmatched' : pattern;
-      const status = `${Math.floor(c.res.status / 100)}xx`;
-      counters.requests.inc({ route, status });
-      stop({ route });
+      stop(pattern === '/*' ? 'unmatched' : pattern, c.res.status);
     },
+    startRequest,
   };
 }
 

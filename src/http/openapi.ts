@@ -90,6 +90,11 @@ const SIGNAL = REPORT_SCHEMA.properties.signals.additionalProperties;
 const STATES_OF_ROLLOUT = { enum: ROLLOUT_STATES };
 const STAGE_STATE = { enum: ['scheduled', 'running', 'passed', 'failed'] };
 const LABELS = mapOf(TEXT);
+const REVERTIBLE = {
+  type: 'boolean',
+  description:
+    'Whether its tag `capability` says `ab`: it keeps the previous version and can go back by itself.',
+};
 
 const ASSIGNMENT = object({ rollout: TEXT, attempt: POSITIVE, revision: REVISION, distributionSet: TEXT });
 
@@ -98,6 +103,7 @@ const RESTORED = object(
   {
     knownGood: object({ attempt: POSITIVE, revision: REVISION, snapshot: OID, commit: OID }),
     branch: TEXT,
+    pullRequest: { type: 'string', format: 'uri', description: 'What asks people to merge the branch.' },
     commit: OID,
     snapshot: OID,
     completedAt: INSTANT,
@@ -313,7 +319,12 @@ const schemas = {
     { securityEpoch: COUNT, hardwareIds: arrayOf(TEXT) },
   ),
   DeviceSummary: object(
-    { id: DEVICE_ID, status: { enum: DEVICE_STATUSES }, assignment: orNull(ASSIGNMENT) },
+    {
+      id: DEVICE_ID,
+      status: { enum: DEVICE_STATUSES },
+      revertible: REVERTIBLE,
+      assignment: orNull(ASSIGNMENT),
+    },
     {
       reportedAt: INSTANT,
       running: REVISION,
@@ -333,6 +344,7 @@ const schemas = {
       tags: mapOf(TEXT),
       enrolledAt: INSTANT,
       status: { enum: DEVICE_STATUSES },
+      revertible: REVERTIBLE,
       assignment: orNull(ASSIGNMENT),
       explanation: object({
         summary: TEXT,
@@ -477,6 +489,51 @@ const paths: OpenApiDocument['paths'] = {
       },
     },
   },
+  '/v1/devices/{id}/flags': {
+    get: {
+      operationId: 'flags',
+      summary: "The device's feature flags",
+      description: 'The ETag changes with the flags, and at half the life of their signature.',
+      tags: ['devices'],
+      security: DEVICE,
+      parameters: [
+        path('id', DEVICE_ID),
+        {
+          name: 'If-None-Match',
+          in: 'header',
+          schema: TEXT,
+          description: 'The ETag of the flags it has.',
+        },
+      ],
+      responses: {
+        200: {
+          description: 'The flags, with their signature beside them.',
+          headers: {
+            ETag: { schema: TEXT },
+            'Tidegate-Signature': {
+              schema: { type: 'string', pattern: '^[A-Za-z0-9_-]+\\.\\.[A-Za-z0-9_-]+$' },
+              description:
+                'A JWS over the bytes of the body, detached (RFC 7515 appendix F), by an assignment key.',
+            },
+          },
+          content: {
+            'application/json': {
+              schema: object({
+                device_id: DEVICE_ID,
+                flags: mapOf({ type: ['boolean', 'number', 'string'] }),
+                version: {
+                  ...COUNT,
+                  description: 'Counts the changes of flags. A device ignores a lower one than it has seen.',
+                },
+              }),
+            },
+          },
+        },
+        304: { description: 'The device has them already.' },
+        ...problems({ ...TOKEN_PROBLEMS, 503: NO_PROGRAM }),
+      },
+    },
+  },
   '/v1/devices/{id}/reports': {
     post: {
       operationId: 'report',
@@ -494,6 +551,26 @@ const paths: OpenApiDocument['paths'] = {
           413: 'The body is too large.',
           415: 'The body is not plain application/json.',
           503: 'Nothing can be assigned yet, or the store takes no changes.',
+        }),
+      },
+    },
+  },
+  '/webhooks/git': {
+    post: {
+      operationId: 'push',
+      summary: 'Says that the fleet repository has changed',
+      description:
+        'For the push events of GitHub, Gitea, Forgejo, Bitbucket and GitLab, in their own forms. The body may be anything: it is only checked against its signature. Without a webhook secret the server has no such path.',
+      tags: ['forges'],
+      security: [{ bodySignature: [] }, { timedSignature: [] }, { gitlabToken: [] }],
+      requestBody: { required: true, content: { '*/*': { schema: {} } } },
+      responses: {
+        202: { description: 'The repository is looked at.' },
+        204: { description: 'The delivery only tried the connection, and it works.' },
+        ...problems({
+          400: 'The body broke off.',
+          401: 'The delivery is not signed with the secret, or too long ago.',
+          413: 'The body is too large.',
         }),
       },
     },
@@ -554,6 +631,11 @@ const paths: OpenApiDocument['paths'] = {
           'Devices in one answer.',
         ),
         query('status', { enum: DEVICE_STATUSES }, 'Only devices with this status.'),
+        query(
+          'revertible',
+          { enum: ['true', 'false'] },
+          'Only devices that can, or cannot, go back by themselves.',
+        ),
         query('rollout', TEXT, 'Only devices that match the target condition of this rollout.'),
       ],
       responses: {
@@ -666,6 +748,7 @@ export const openApiDocument: OpenApiDocument = {
   tags: [
     { name: 'devices', description: 'What devices use.' },
     { name: 'operators', description: 'What people and their tools read. Nothing here changes anything.' },
+    { name: 'forges', description: 'What the server that hosts the repository sends.' },
     { name: 'probes', description: 'Health, metrics and this document.' },
   ],
   paths,
@@ -682,6 +765,25 @@ export const openApiDocument: OpenApiDocument = {
         type: 'http',
         scheme: 'bearer',
         description: 'The token that the server was started with, if any.',
+      },
+      bodySignature: {
+        type: 'apiKey',
+        in: 'header',
+        name: 'X-Hub-Signature-256',
+        description:
+          '`sha256=` and the HMAC-SHA256 of the body in hexadecimal; also as X-Hub-Signature, or without the prefix as X-Gitea-Signature or X-Forgejo-Signature.',
+      },
+      timedSignature: {
+        type: 'apiKey',
+        in: 'header',
+        name: 'webhook-signature',
+        description: 'As Standard Webhooks says, with webhook-id and webhook-timestamp.',
+      },
+      gitlabToken: {
+        type: 'apiKey',
+        in: 'header',
+        name: 'X-Gitlab-Token',
+        description: 'The secret itself.',
       },
     },
   },

@@ -6,9 +6,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Hono } from 'hono';
 import type { Clock } from '../clock.ts';
-import { subjectOf } from '../core/assign/assign.ts';
 import { explain } from '../core/assign/explain.ts';
+import { isRevertible } from '../core/assign/revertible.ts';
 import { type DeviceStatus, type Standing, standingOf } from '../core/assign/standing.ts';
+import { type Subject, subjectOf } from '../core/assign/subject.ts';
 import type { DeviceRecord, ReportedState } from '../core/model/device.ts';
 import { DEVICE_ID_PATTERN, type DeviceId, type Revision, type RolloutName } from '../core/model/ids.ts';
 import { type Attempt, knownGoodOf, type RolloutState, type StageCounts } from '../core/model/outcome.ts';
@@ -126,6 +127,7 @@ function statusesOf({ wanted, outcomes, tally, report }: ReconcilerState): reado
 interface DeviceSummary {
   readonly id: DeviceId;
   readonly status: DeviceStatus;
+  readonly revertible: boolean;
   readonly reportedAt?: string;
   readonly running?: Revision;
   readonly assignment: AssignmentSummary | null;
@@ -151,6 +153,7 @@ async function listDevices(api: OperatorApiOptions, request: Request): Promise<R
     after: { expected: 'a device id', accepts: (text) => DEVICE_ID_PATTERN.test(text) },
     limit: { expected: `a whole number from 1 to ${DEVICES_LIMIT.max}`, accepts: isLimit },
     status: oneOf(DEVICE_STATUSES),
+    revertible: oneOf(['true', 'false']),
     rollout: {
       expected: 'the name of a rollout in force',
       accepts: (text) => wanted?.desired?.rollouts.has(text as RolloutName) === true,
@@ -159,6 +162,7 @@ async function listDevices(api: OperatorApiOptions, request: Request): Promise<R
   if (query instanceof Response) return query;
   if (published === undefined) return noProgram();
   const [status] = query.status;
+  const [revertible] = query.revertible;
   const rollout = query.rollout[0] as RolloutName | undefined;
   const { program } = published;
   const found = await findDevices(api, {
@@ -166,11 +170,12 @@ async function listDevices(api: OperatorApiOptions, request: Request): Promise<R
     after: query.after[0] as DeviceId | undefined,
     limit: Number(query.limit[0] ?? DEVICES_LIMIT.default),
     rollout,
-    ...(status === undefined && rollout === undefined
+    ...(status === undefined && rollout === undefined && revertible === undefined
       ? {}
       : {
-          filter: (standing) =>
+          filter: (standing, { tags }) =>
             (status === undefined || standing.status === status) &&
+            (revertible === undefined || String(isRevertible(tags)) === revertible) &&
             (rollout === undefined || standing.rollouts.some((each) => each.rollout === rollout)),
         }),
   });
@@ -189,7 +194,7 @@ async function findDevices(
     readonly after: DeviceId | undefined;
     readonly limit: number;
     readonly rollout: RolloutName | undefined;
-    readonly filter?: (standing: Standing) => boolean;
+    readonly filter?: (standing: Standing, subject: Subject) => boolean;
   },
 ): Promise<{ readonly devices: readonly DeviceSummary[]; readonly next?: DeviceId }> {
   const { program, limit, filter, rollout } = search;
@@ -202,7 +207,7 @@ async function findDevices(
     for (const record of records) {
       const standing = standingOf(program, record, now);
       last = record.id;
-      if (filter?.(standing) === false) continue;
+      if (filter?.(standing, subjectOf(program, record)) === false) continue;
       devices.push(summaryOf(program, record, { standing, rollout }));
       if (devices.length === limit) return { devices, next: last };
     }
@@ -226,6 +231,7 @@ function summaryOf(
   return {
     id: record.id,
     status: at.standing.status,
+    revertible: isRevertible(subjectOf(program, record).tags),
     ...(report === undefined ? {} : { reportedAt: formatInstant(report.receivedAt) }),
     ...(report?.running === undefined ? {} : { running: report.running }),
     assignment,
@@ -263,11 +269,13 @@ async function showDevice({ state, store, clock }: OperatorApiOptions, id: strin
   const { program } = published;
   const standing = standingOf(program, record, clock.now());
   const override = Object.hasOwn(program.devices, record.id) ? program.devices[record.id] : undefined;
+  const { tags } = subjectOf(program, record);
   return respond({
     id: record.id,
-    tags: subjectOf(program, record).tags,
+    tags,
     enrolledAt: formatInstant(record.enrolledAt),
     status: standing.status,
+    revertible: isRevertible(tags),
     ...(record.report === undefined ? {} : { report: reportOf(record.report) }),
     assignment: assignmentOf(standing),
     explanation: explain(program, standing, report, override),

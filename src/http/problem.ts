@@ -17,6 +17,7 @@ const PROBLEMS = {
   'token-too-long-lived': { status: 401, title: 'The device token lasts too long' },
   'token-wrong-audience': { status: 401, title: 'The device token is for another fleet' },
   'unknown-device': { status: 401, title: 'The device is not registered' },
+  'webhook-refused': { status: 401, title: 'The delivery does not prove that it knows the secret' },
   'enrolment-refused': { status: 403, title: 'The enrolment token or credential does not hold' },
   'other-device': { status: 403, title: 'A device reads and writes its own documents only' },
   revoked: { status: 403, title: 'The device is revoked' },
@@ -46,6 +47,9 @@ export interface ProblemDetails {
   readonly extensions?: Readonly<Record<string, string | readonly string[]>>;
   readonly headers?: Readonly<Record<string, string>>;
 }
+
+/** For what a little patience mends: 10 s. */
+export const RETRY_LATER = { 'Retry-After': '10' };
 
 const TYPE_BASE = 'https://tidegate.dev/problems/';
 

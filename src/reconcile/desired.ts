@@ -6,11 +6,21 @@ import type { DesiredState, Operations } from '../core/model/desired.ts';
 import type { CommitId } from '../core/model/ids.ts';
 import type { Outcomes } from '../core/model/outcome.ts';
 import { changedDistributionSets } from '../core/plan/immutability.ts';
-import { type DocumentCache, loadDesired, loadOperations } from '../documents/load.ts';
+import {
+  type DocumentCache,
+  type LoadedState,
+  loadingDesired,
+  loadingOperations,
+} from '../documents/load.ts';
 import type { Problem } from '../documents/problem.ts';
 import type { Commit, Git } from '../fleet-repo/git.ts';
-import { readFolder, readSnapshot } from '../fleet-repo/snapshot.ts';
+import type { Origins } from '../fleet-repo/origins.ts';
+import { readDocuments, snapshotAt } from '../fleet-repo/snapshot.ts';
 import { firstParentLog } from '../fleet-repo/tree.ts';
+import { inTurns } from '../turns.ts';
+import { withSigners } from './approvals.ts';
+import { frozenStages } from './frozen-stages.ts';
+import { mootOperations } from './moot-operations.ts';
 
 export interface Wanted {
   /** What is in force; undefined until the repository has had a valid snapshot. */
@@ -20,6 +30,16 @@ export interface Wanted {
   readonly head: CommitId | undefined;
   /** What is wrong at `head`. With an error among them, `desired` is an older commit's. */
   readonly problems: readonly Problem[];
+  /** What the next look starts from. */
+  readonly looked?: Looked;
+}
+
+/** What was read at `head`, before anybody asked what has come of it since. */
+interface Looked {
+  readonly loaded: Pick<LoadedState, 'desired' | 'paths' | 'problems'>;
+  readonly origins: Origins | undefined;
+  /** The outcomes that the problems were judged by. */
+  readonly outcomes: Outcomes;
 }
 
 const NO_OPERATIONS: Operations = { entries: [], learnings: new Map() };
@@ -40,7 +60,7 @@ export async function readWanted(
 ): Promise<Wanted> {
   const { branch, cache, outcomes, before } = given;
   const head = (await git.branch(branch)) as CommitId | undefined;
-  if (before !== undefined && head === before.head) return before;
+  if (before !== undefined && head === before.head) return judgedAnew(before, outcomes);
   if (head === undefined) {
     const problem = repositoryProblem(
       `branch ${branch} has no commit`,
@@ -52,29 +72,69 @@ export async function readWanted(
   }
   const commit = await git.commit(head);
   const loaded = await readDesired(git, commit, { cache, outcomes });
-  const operations = loadOperations(await readFolder(git, commit.tree, 'ops'));
-  const problems = [...loaded.problems, ...operations.problems];
   const desired =
     loaded.desired ??
     before?.desired ??
     (await lastValid(git, commit, { cache, outcomes, applied: given.applied }));
-  return { desired, operations: operations.operations, head, problems };
+  const files = await readDocuments(git, { tree: commit.tree, folder: 'ops', cache });
+  const read = await inTurns(loadingOperations(files));
+  const { entries, origins, problems } = await withSigners(git, {
+    head: commit,
+    entries: read.operations.entries,
+    desired,
+    outcomes,
+    before: before?.looked?.origins,
+    cache,
+  });
+  const operations = { ...read.operations, entries };
+  const looked: Looked = {
+    loaded: { ...loaded, problems: [...loaded.problems, ...read.problems, ...problems] },
+    origins,
+    outcomes,
+  };
+  return { desired, operations, head, problems: judge({ desired, operations, looked }), looked };
+}
+
+/** The same commit after something has happened: what had no effect may have one now, and the other way round. */
+function judgedAnew(before: Wanted, outcomes: Outcomes): Wanted {
+  const { desired, operations } = before;
+  if (before.looked === undefined || before.looked.outcomes === outcomes) return before;
+  const looked = { ...before.looked, outcomes };
+  const problems = judge({ desired, operations, looked });
+  // No news: whoever compares sees the same.
+  if (JSON.stringify(problems) === JSON.stringify(before.problems)) return before;
+  return { ...before, problems, looked };
+}
+
+function judge(given: {
+  desired: DesiredState | undefined;
+  operations: Operations;
+  looked: Looked;
+}): readonly Problem[] {
+  const { desired, operations, looked } = given;
+  const { loaded, outcomes } = looked;
+  const rollouts = desired?.rollouts;
+  const moot = rollouts === undefined ? [] : mootOperations(operations.entries, { rollouts, outcomes });
+  return [...loaded.problems, ...frozenStages(loaded, outcomes), ...moot];
 }
 
 async function readDesired(
   git: Git,
   commit: Commit,
   given: { cache: DocumentCache; outcomes: Outcomes },
-): Promise<{ desired: DesiredState | undefined; problems: readonly Problem[] }> {
-  const snapshot = await readSnapshot(git, commit);
+): Promise<Looked['loaded']> {
+  const { cache } = given;
+  const snapshot = await snapshotAt(git, commit);
   if (snapshot === undefined) {
     return {
       desired: undefined,
+      paths: new Map(),
       problems: [repositoryProblem('the commit has no folder fleet/', 'run tidegate init')],
     };
   }
-  const { desired, problems, distributionSetFiles } = loadDesired(snapshot.files, snapshot, given.cache);
-  if (desired === undefined) return { desired, problems };
+  const files = await readDocuments(git, { tree: commit.tree, folder: 'fleet', cache });
+  const { desired, problems, paths, distributionSetFiles } = await inTurns(loadingDesired(files, snapshot));
+  if (desired === undefined) return { desired, paths, problems };
   const changed = changedDistributionSets(desired, given.outcomes).map(
     ({ name, attempt }): Problem => ({
       file: distributionSetFiles.get(name) ?? 'fleet/distribution-sets',
@@ -88,8 +148,8 @@ async function readDesired(
     }),
   );
   return changed.length === 0
-    ? { desired, problems }
-    : { desired: undefined, problems: [...problems, ...changed] };
+    ? { desired, paths, problems }
+    : { desired: undefined, paths, problems: [...problems, ...changed] };
 }
 
 /** After a restart at a broken tip, or without one: the snapshot that was in force, else the newest valid one before it. */

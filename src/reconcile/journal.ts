@@ -8,6 +8,8 @@ import type { Decision, RestoreResult } from '../core/plan/contract.ts';
 import type { Store } from '../store/store.ts';
 
 export interface Notes {
+  /** The journal's, when they were read or written: whoever wrote in between is not overwritten. */
+  readonly version: number;
   /** The last commit of main whose snapshot was valid: what is in force. */
   readonly applied?: CommitId;
   /** The last tip of `outcomes` that was read. A branch that no longer contains it was rewound. */
@@ -21,8 +23,10 @@ export interface Notes {
 }
 
 export async function readNotes(store: Store): Promise<Notes> {
-  const journal = (await store.journal()) as Partial<Record<keyof Notes, never>>;
+  const read = await store.journal();
+  const journal = read.journal as Partial<Record<keyof Notes, never>>;
   return {
+    version: read.version,
     ...(journal.applied === undefined ? {} : { applied: journal.applied }),
     ...(journal.tip === undefined ? {} : { tip: journal.tip }),
     soaks: new Map(journal.soaks ?? []),
@@ -32,6 +36,12 @@ export async function readNotes(store: Store): Promise<Notes> {
   };
 }
 
-export async function writeNotes(store: Store, notes: Notes): Promise<void> {
-  await store.putJournal({ ...notes, soaks: [...notes.soaks], restorations: [...notes.restorations] });
+/**
+ * The notes as they are in the journal now; undefined where another reconciler wrote there since `notes` were read.
+ * What it noted, a closing perhaps, is in force: read its notes and plan from them.
+ */
+export async function writeNotes(store: Store, notes: Notes): Promise<Notes | undefined> {
+  const { version, ...rest } = notes;
+  const journal = { ...rest, soaks: [...notes.soaks], restorations: [...notes.restorations] };
+  return (await store.swapJournal(journal, version)) ? { ...notes, version: version + 1 } : undefined;
 }

@@ -10,8 +10,7 @@ import type { Clock, SteadyClock } from '../clock.ts';
 import type { Tally } from '../core/assign/tally.ts';
 import { emptyTally } from '../core/assign/tally.ts';
 import type { DesiredState } from '../core/model/desired.ts';
-import type { Attempt, Outcomes } from '../core/model/outcome.ts';
-import type { Program } from '../core/model/program.ts';
+import type { Attempt, Outcomes, Restored } from '../core/model/outcome.ts';
 import { type DurationMs, type Instant, MINUTE, SECOND } from '../core/model/time.ts';
 import {
   type Answer,
@@ -24,15 +23,20 @@ import {
   wantKey,
 } from '../core/plan/contract.ts';
 import { plan } from '../core/plan/plan.ts';
-import { buildProgram } from '../core/plan/program.ts';
 import type { DocumentCache } from '../documents/load.ts';
+import { GitObjectError } from '../fleet-repo/errors.ts';
 import type { Git, Oid, Watcher } from '../fleet-repo/git.ts';
-import { OUTCOMES_BRANCH, type OutcomeCache, readOutcomes, recordDecisions } from '../fleet-repo/outcomes.ts';
+import { OUTCOMES_BRANCH, recordDecisions } from '../fleet-repo/outcomes.ts';
 import { restoreMain } from '../fleet-repo/restore.ts';
+import type { Forge } from '../forge/forge.ts';
+import { createPullRequests } from '../forge/pull-requests.ts';
 import type { PublishedProgram, Store } from '../store/store.ts';
 import { readWanted, type Wanted } from './desired.ts';
 import { type Notes, readNotes, writeNotes } from './journal.ts';
 import type { Observer } from './observer.ts';
+import { createPublication, Overtaken } from './publication.ts';
+import { createRecordReader, type HeldBy, type Hold, type Recorded } from './record.ts';
+import { createWakeups } from './wakeups.ts';
 
 export interface Reconciler {
   /** One pass. `again` says that something was decided, so that the next one should follow at once. */
@@ -58,13 +62,12 @@ export interface ReconcilerState {
   readonly held?: string;
   /** The same in a word, for those who must not see paths and addresses. */
   readonly heldBy?: HeldBy;
+  /** When the program that is served was last seen to be the one in force, in the store that servers share. */
+  readonly confirmedAt?: Instant;
   readonly passedAt?: Instant;
   /** The last pass failed; the next one tries again. */
   readonly error?: string;
 }
-
-/** `repository`: it is away or cannot be read. `record`: `outcomes` cannot be followed or written. `clock`: it jumped. */
-export type HeldBy = 'repository' | 'record' | 'clock';
 
 export type ReconcileEvent =
   | { readonly kind: 'snapshot'; readonly at: Instant; readonly wanted: Wanted }
@@ -77,7 +80,14 @@ export type ReconcileEvent =
       readonly commit: Oid;
       readonly subject: string;
     }
-  | { readonly kind: 'diverged'; readonly at: Instant; readonly attempt: Attempt; readonly reason: string }
+  /** Main refused the restoring commit; `pullRequest` is the URL of what asks people to merge it, once that is open. */
+  | {
+      readonly kind: 'diverged';
+      readonly at: Instant;
+      readonly attempt: Attempt;
+      readonly reason: string;
+      readonly pullRequest?: string;
+    }
   /** Nothing opens from now on, or again (`reason` absent). */
   | { readonly kind: 'held'; readonly at: Instant; readonly reason?: string }
   | { readonly kind: 'failed'; readonly at: Instant; readonly message: string }
@@ -92,6 +102,8 @@ export interface ReconcilerPorts {
   readonly randomHex: () => string;
   readonly cache: DocumentCache;
   readonly onEvent: (event: ReconcileEvent) => void;
+  /** Where people are asked to merge what main refuses; absent: they find the branch by themselves. */
+  readonly forge?: Forge;
   /** Told how far a pass has come. What happens if the process ends right there is tested for every step. */
   readonly onStep?: (step: PassStep, decisions: readonly Decision[]) => void;
 }
@@ -128,6 +140,8 @@ export const RECONCILER_DEFAULTS: ReconcilerOptions = {
 };
 
 const BACKOFF_MAX_MS = 60 * SECOND;
+/** Another server has read commits that have not arrived here. */
+const BEHIND_MS = SECOND;
 /** Longer without a pass, and a soak that was under way was not watched: it begins anew. */
 const UNWATCHED_MAX_MS = 10 * MINUTE;
 /** How exactly the notes know when the last pass was: writing it down each time would cost a commit of the store. */
@@ -140,14 +154,10 @@ export function createReconciler(
   const { git, store, observer, clock, onEvent } = ports;
   const { branch, settleMs, idleMs } = { ...RECONCILER_DEFAULTS, ...options };
   const step = (reached: PassStep, decisions: readonly Decision[] = []) => ports.onStep?.(reached, decisions);
-  const outcomeCache: OutcomeCache = new Map();
-  let recordRead: { readonly tip: Oid | undefined; readonly outcomes: Outcomes } | undefined;
-  let built:
-    | { readonly desired: DesiredState; readonly outcomes: Outcomes; readonly program: Program }
-    | undefined;
+  const readRecord = createRecordReader(git);
+  const publication = createPublication({ git, store });
   let notes: Notes | undefined;
-  /** The program in the store. What is served is `state.published`, which lacks it until it is known to be the last one. */
-  let stored: PublishedProgram | undefined;
+  let hasBegun = false;
   let timesSet = clock.timesSet?.() ?? 0;
   let watcher: Watcher | undefined;
   let state: ReconcilerState = {
@@ -158,16 +168,35 @@ export function createReconciler(
     report: [],
     tally: emptyTally(),
   };
-  const wakeups = createWakeups();
+  const wakeups = createWakeups(clock);
+  const onAnswer = () => wakeups.wake('now');
+  const pullRequests =
+    ports.forge === undefined
+      ? undefined
+      : createPullRequests({ forge: ports.forge, git, clock, base: branch, onAnswer });
 
   async function pass(): Promise<{ again: boolean; wakeAt?: Instant }> {
-    const now = clock.now();
-    notes ??= await begin(now);
-    if (timesSet !== (clock.timesSet?.() ?? 0)) {
-      timesSet = clock.timesSet?.() ?? 0;
-      notes = { ...notes, soaks: new Map() };
+    try {
+      return await passOnce();
+    } catch (error) {
+      if (!(error instanceof Overtaken)) throw error;
+      notes = undefined;
+      return { again: true };
+    } finally {
+      if (state.published !== publication.served()) state = { ...state, published: publication.served() };
     }
-    const { repository, wanted } = await readRepository(notes);
+  }
+
+  async function passOnce(): Promise<{ again: boolean; wakeAt?: Instant }> {
+    const now = clock.now();
+    const known = await recall(now);
+    if (await isBehind(known)) {
+      watcher?.look();
+      const reason = 'another server has read commits that have not arrived here; they are fetched';
+      passed(now, { report: state.report, tally: state.tally, hold: { by: 'repository', reason } });
+      return { again: false, wakeAt: now + BEHIND_MS };
+    }
+    const { repository, wanted } = await readRepository(known);
     step('read');
     announce(wanted, now);
     state = { ...state, wanted, outcomes: repository.outcomes, tip: repository.tip };
@@ -176,25 +205,25 @@ export function createReconciler(
       return { again: false };
     }
 
-    const pending = notes.closings.filter((closing) => isPending(closing, repository.outcomes));
+    const pending = known.closings.filter((closing) => isPending(closing, repository.outcomes));
     const outcomes = applyDecisions(repository.outcomes, pending);
     const made = await decide(wanted.desired, {
       wanted,
       outcomes,
       held: repository.hold?.reason,
       now,
-      notes,
+      notes: known,
     });
     step('planned', made.plan.decisions);
 
     // What closes holds from here on, whatever becomes of its commit.
     const closings = [...pending, ...made.plan.decisions.filter(({ effect }) => effect === 'closes')];
-    notes = await keep(notes, {
+    notes = await keep(known, {
       applied: wanted.desired.commit,
       ...(repository.tip === undefined || repository.hold !== undefined ? {} : { tip: repository.tip }),
       soaks: made.plan.soaks,
       closings,
-      ...(now - (notes.watchedAt ?? 0) < WATCHED_STEP_MS ? {} : { watchedAt: now }),
+      ...(now - (known.watchedAt ?? 0) < WATCHED_STEP_MS ? {} : { watchedAt: now }),
     });
     step('noted', made.plan.decisions);
     await publish(wanted.desired, applyDecisions(repository.outcomes, closings), now);
@@ -216,20 +245,23 @@ export function createReconciler(
     return { again, ...(times.length === 0 ? {} : { wakeAt: Math.min(...times) }) };
   }
 
-  /**
-   * What the last process left. Its program is served at once, before git is read, which may take long or be away;
-   * unless the record says that it was not the last one: an old backup would offer again what was taken back since.
-   */
-  async function begin(now: Instant): Promise<Notes> {
-    const known = await readNotes(store);
-    stored = await store.program();
-    const recorded = await git
-      .branch(OUTCOMES_BRANCH)
-      .then((tip) => recordedVersion(git, tip))
-      .catch(() => 0);
-    if (stored !== undefined && stored.version >= recorded) state = { ...state, published: stored };
-    const isUnwatched = known.watchedAt !== undefined && now - known.watchedAt > UNWATCHED_MAX_MS;
-    return isUnwatched ? { ...known, soaks: new Map() } : known;
+  /** What is noted, as of now: of an earlier process, of another server, or by this one's last pass. */
+  async function recall(now: Instant): Promise<Notes> {
+    const isNews = hasBegun ? await publication.refresh() : await publication.begin();
+    hasBegun = true;
+    state = { ...state, published: publication.served(), confirmedAt: now };
+    if (notes === undefined || isNews) notes = await readNotes(store);
+    const isUnwatched = notes.watchedAt !== undefined && now - notes.watchedAt > UNWATCHED_MAX_MS;
+    const wasSet = timesSet !== (clock.timesSet?.() ?? 0);
+    timesSet = clock.timesSet?.() ?? 0;
+    return isUnwatched || wasSet ? { ...notes, soaks: new Map() } : notes;
+  }
+
+  /** Servers that share a store may read a remote at different times; who is late must not take back what is published. */
+  async function isBehind({ applied, tip }: Notes): Promise<boolean> {
+    if (store.place?.kind !== 'postgres') return false;
+    for (const oid of [applied, tip]) if (oid !== undefined && !(await isThere(git, oid))) return true;
+    return false;
   }
 
   /**
@@ -244,8 +276,8 @@ export function createReconciler(
     if (repository.hold !== undefined) return { kind: 'recorded', count: 0, hold: repository.hold };
     if (decisions.length === 0) return { kind: 'recorded', count: 0 };
     // The version that publishing these decisions will have.
-    const epoch = versionAfter(stored?.version ?? 0, now);
-    const flagsVersion = stored?.flagsVersion ?? 0;
+    const epoch = publication.nextVersion(now);
+    const flagsVersion = publication.flagsVersion();
     const onWritten = () => step('written', decisions);
     const given = { tip: repository.tip, decisions, at: now, epoch, flagsVersion, onWritten };
     const result = await recordDecisions(git, given).catch(refusal);
@@ -273,7 +305,7 @@ export function createReconciler(
     given: { wanted: Wanted; outcomes: Outcomes; held: string | undefined; now: Instant; notes: Notes },
   ): Promise<{ plan: Plan; tally: Tally }> {
     const { outcomes, now } = given;
-    const program = programOf(desired, outcomes);
+    const program = publication.programOf(desired, outcomes);
     const tally = await observer.tallyUnder(program, now);
     const answers = new Map<string, Answer>();
     const observed = {
@@ -290,7 +322,7 @@ export function createReconciler(
       if (made.wants.length === 0) return { plan: made, tally };
       // One question at a time, by precedence, and under the program that the decisions so far lead to: a stage that
       // opens here takes its devices from the rollouts below.
-      const next = programOf(desired, applyDecisions(outcomes, made.decisions));
+      const next = publication.programOf(desired, applyDecisions(outcomes, made.decisions));
       const precedence = (want: Want) => next.rollouts.findIndex(({ name }) => name === want.rollout);
       const [want] = made.wants.toSorted((a, b) => precedence(a) - precedence(b));
       if (want !== undefined) answers.set(wantKey(want), await observer.answer(want, next, now));
@@ -303,7 +335,7 @@ export function createReconciler(
    */
   async function readRepository(known: Notes): Promise<{ repository: Recorded; wanted: Wanted }> {
     try {
-      const record = await readRecord(known);
+      const record = await readRecord(known.tip);
       const wanted = await readWanted(git, {
         branch,
         cache: ports.cache,
@@ -315,7 +347,7 @@ export function createReconciler(
     } catch (error) {
       if (state.wanted?.desired === undefined) {
         // Devices keep what they were last told, by whatever program there is.
-        state = { ...state, published: stored };
+        publication.serveStored();
         throw error;
       }
       const reason = `the repository cannot be read: ${error instanceof Error ? error.message : String(error)}`;
@@ -331,84 +363,66 @@ export function createReconciler(
     return reason === undefined ? undefined : { by: 'clock', reason };
   }
 
-  /** The outcomes to plan from. A branch that lost commits we know of, or is not ours, opens nothing until a person has looked. */
-  async function readRecord(known: Notes): Promise<Recorded> {
-    const tip = await git.branch(OUTCOMES_BRANCH);
-    if (tip === known.tip) return { tip, outcomes: await outcomesAt(tip) };
-    if (known.tip !== undefined && !(await contains(git, tip, known.tip))) {
-      const reason =
-        `the branch ${OUTCOMES_BRANCH} no longer contains ${known.tip}, the last commit read; ` +
-        howToSetBack(git.place, known.tip);
-      return { tip, outcomes: await outcomesAt(known.tip), hold: { by: 'record', reason } };
-    }
-    const outcomes = await outcomesAt(tip);
-    if (tip !== undefined && !isOurs((await git.commit(tip)).message)) {
-      const reason =
-        `the branch ${OUTCOMES_BRANCH} ends in ${tip}, which Tidegate did not write: it keeps its record there; ` +
-        'rename that branch, or take the commit back';
-      return { tip, outcomes: await outcomesAt(known.tip), hold: { by: 'record', reason } };
-    }
-    return { tip, outcomes };
-  }
-
-  async function outcomesAt(tip: Oid | undefined): Promise<Outcomes> {
-    if (recordRead === undefined || recordRead.tip !== tip) {
-      recordRead = { tip, outcomes: await readOutcomes(git, tip, outcomeCache) };
-    }
-    return recordRead.outcomes;
-  }
-
-  /** The same program for the same reading: whoever compares it sees at once that nothing has changed. */
-  function programOf(desired: DesiredState, outcomes: Outcomes): Program {
-    if (built?.desired !== desired || built.outcomes !== outcomes) {
-      built = { desired, outcomes, program: buildProgram(desired, outcomes) };
-    }
-    return built.program;
-  }
-
   async function publish(desired: DesiredState, outcomes: Outcomes, now: Instant): Promise<void> {
-    const program = programOf(desired, outcomes);
-    const recorded = state.published === undefined ? await recordedVersion(git, state.tip) : 0;
-    if (stored !== undefined && stored.version >= recorded && isSame(stored.program, program)) {
-      stored = { ...stored, program };
-      if (state.published?.program !== program) state = { ...state, published: stored };
-      return;
-    }
-    const flagsChanged = !isSame(stored?.program.flags ?? [], program.flags);
-    const next = {
-      version: versionAfter(Math.max(stored?.version ?? 0, recorded), now),
-      flagsVersion: (stored?.flagsVersion ?? 0) + (flagsChanged ? 1 : 0),
-      program,
-    };
-    const swapped = await store.swapProgram(next, stored?.version ?? 0);
-    stored = swapped ? next : await store.program();
-    state = { ...state, published: stored };
-    if (!swapped) throw new Error('another process published a program; planning anew');
+    const program = publication.programOf(desired, outcomes);
+    await publication.publish(program, { commit: desired.commit, tip: state.tip, now });
+    state = { ...state, published: publication.served() };
   }
 
-  /** Restoring commits that main still lacks. True where main moved, so that the next pass sees it. */
+  /** Restoring commits that main still lacks. True where something came of it, so that the next pass sees it. */
   async function restore(made: Plan, { commit: tip }: DesiredState, known: Notes): Promise<boolean> {
     // Results are kept until the plan has recorded them; then nobody asks for the restoration any more.
     const restorations = new Map<string, RestoreResult>();
+    let isNews = false;
     for (const each of made.restores) {
+      const { attempt } = each;
       const at = clock.now();
-      const result = await restoreMain(git, { restore: each, branch, tip, at, cache: ports.cache });
-      if (result.kind === 'lost') continue;
+      const result =
+        attempt.restored?.main === 'diverged'
+          ? askPeople(attempt.restored)
+          : await restoreMain(git, { restore: each, branch, tip, at, cache: ports.cache });
+      isNews ||= result?.kind === 'lost';
+      if (result === undefined || result.kind === 'lost') continue;
+      restorations.set(attemptKey(attempt), result);
+      if (isSame(result, known.restorations.get(attemptKey(attempt)))) continue;
+      isNews = true;
       step('restored');
-      restorations.set(attemptKey(each.attempt), result);
       if (result.kind === 'pushed') {
         const subject = (await git.commit(result.commit)).message.split('\n')[0] ?? '';
-        onEvent({ kind: 'restored', at, attempt: each.attempt, commit: result.commit, subject });
-      } else onEvent({ kind: 'diverged', at, attempt: each.attempt, reason: result.reason });
+        onEvent({ kind: 'restored', at, attempt, commit: result.commit, subject });
+      } else {
+        const { reason, pullRequest } = result;
+        onEvent({
+          kind: 'diverged',
+          at,
+          attempt,
+          reason,
+          ...(pullRequest === undefined ? {} : { pullRequest }),
+        });
+      }
     }
     notes = await keep(known, { restorations });
-    return made.restores.length > 0;
+    return isNews;
+  }
+
+  /** What became of asking people to merge the restoring commit; undefined while nothing has. */
+  function askPeople({ branch: aside = '' }: Restored): RestoreResult | undefined {
+    const asked = pullRequests?.of(aside);
+    const diverged = { kind: 'diverged', branch: aside } as const;
+    if (asked === undefined) return undefined;
+    if (asked.kind === 'refused') {
+      return { ...diverged, reason: `there is no pull request: ${asked.reason}`, unopened: asked.reason };
+    }
+    const { url } = asked;
+    return { ...diverged, reason: `${url} asks to merge the branch ${aside}`, pullRequest: url };
   }
 
   async function keep(known: Notes, change: Partial<Notes>): Promise<Notes> {
     const next = { ...known, ...change };
-    if (JSON.stringify(noteText(next)) !== JSON.stringify(noteText(known))) await writeNotes(store, next);
-    return next;
+    if (JSON.stringify(noteText(next)) === JSON.stringify(noteText(known))) return next;
+    const written = await writeNotes(store, next);
+    if (written !== undefined) return written;
+    throw new Overtaken('another process wrote its notes');
   }
 
   function announce(wanted: Wanted, at: Instant): void {
@@ -464,10 +478,11 @@ export function createReconciler(
         }
         if (sleepMs === 0) await wait(0);
         // Devices report one after another, and a pass is worth while for many; a commit is somebody waiting.
-        else if ((await wakeups.sleep(clock, sleepMs, signal)) === 'soon') {
-          await wakeups.sleep(clock, settleMs, signal, 'now');
+        else if ((await wakeups.sleep(sleepMs, { signal })) === 'soon') {
+          await wakeups.sleep(settleMs, { signal, least: 'now' });
         }
       }
+      pullRequests?.close();
       await watcher.close();
       watcher = undefined;
     },
@@ -483,44 +498,6 @@ function isSame(a: unknown, b: unknown): boolean {
   return a === b || JSON.stringify(a) === JSON.stringify(b);
 }
 
-function howToSetBack(place: string, tip: Oid): string {
-  const isRemote = /^[a-z+]+:\/\/|^[^/]+@[^/]+:/.test(place);
-  return isRemote
-    ? `from a clone that has it run git push --force ${place} ${tip}:refs/heads/${OUTCOMES_BRANCH}`
-    : `run git -C ${place} update-ref refs/heads/${OUTCOMES_BRANCH} ${tip}`;
-}
-
-/** Every commit of ours says which version its decisions were published with. */
-const EPOCH = /^Epoch: ([0-9]+)$/m;
-
-function isOurs(message: string): boolean {
-  return EPOCH.test(message);
-}
-
-/** Versions rise with every publication and, so that an empty store starts above what was, with the time. */
-function versionAfter(last: number, now: Instant): number {
-  return Math.max(last + 1, Math.floor(now / SECOND));
-}
-
-/** The version that a lost store had reached, as its decisions say: devices refuse to go back. 0 where there are none. */
-async function recordedVersion(git: Git, tip: Oid | undefined): Promise<number> {
-  if (tip === undefined) return 0;
-  const { message } = await git.commit(tip);
-  return Number(EPOCH.exec(message)?.[1] ?? 0);
-}
-
-/** What `outcomes` says, and why nothing may be added to it now. */
-interface Recorded {
-  readonly tip: Oid | undefined;
-  readonly outcomes: Outcomes;
-  readonly hold?: Hold | undefined;
-}
-
-interface Hold {
-  readonly by: HeldBy;
-  readonly reason: string;
-}
-
 /** Whether the closing still has to be recorded: nothing newer is known of its attempt. */
 function isPending(closing: Decision, outcomes: Outcomes): boolean {
   const known = outcomes
@@ -529,45 +506,16 @@ function isPending(closing: Decision, outcomes: Outcomes): boolean {
   return known !== undefined && known.history.length < closing.attempt.history.length;
 }
 
-/** Whether `tip` is `ancestor` or comes after it. `outcomes` is linear, so first parents tell. */
-async function contains(git: Git, tip: Oid | undefined, ancestor: Oid): Promise<boolean> {
-  let at = tip;
-  while (at !== undefined && at !== ancestor) at = (await git.commit(at)).parents[0];
-  return at === ancestor;
+async function isThere(git: Git, oid: Oid): Promise<boolean> {
+  try {
+    await git.commit(oid);
+    return true;
+  } catch (error) {
+    if (error instanceof GitObjectError) return false;
+    throw error;
+  }
 }
 
 function noteText(notes: Notes): unknown {
   return { ...notes, soaks: [...notes.soaks], restorations: [...notes.restorations] };
-}
-
-/** How soon somebody waits for the next pass. */
-type Urgency = 'soon' | 'now';
-
-/** A sleep that a wake ends, also one that came just before it. */
-function createWakeups() {
-  let woken: Urgency | undefined;
-  let sleeper: { readonly abort: AbortController; readonly least: Urgency } | undefined;
-  const isEnough = (wake: Urgency | undefined, least: Urgency) =>
-    wake === 'now' || (wake === 'soon' && least === 'soon');
-  return {
-    wake(urgency: Urgency) {
-      if (woken !== 'now') woken = urgency;
-      if (sleeper !== undefined && isEnough(urgency, sleeper.least)) sleeper.abort.abort();
-    },
-    /** Sleeps; how urgent the wake was that ended it, if one did. Only wakes that are at least `least` end it. */
-    async sleep(
-      clock: Clock,
-      durationMs: DurationMs,
-      signal: AbortSignal,
-      least: Urgency = 'soon',
-    ): Promise<Urgency | undefined> {
-      const abort = new AbortController();
-      sleeper = { abort, least };
-      if (!isEnough(woken, least)) await clock.sleep(durationMs, AbortSignal.any([signal, abort.signal]));
-      sleeper = undefined;
-      const was = woken;
-      woken = undefined;
-      return was;
-    },
-  };
 }

@@ -36,8 +36,8 @@ export async function createDirectClient(
       const assignment = assign(published.program, device, at);
       const verified = {
         generation: Math.max(published.version, device.version),
-        expiresAt: at + DAY,
-        pollAfterSeconds: published.program.pollIntervalMs / SECOND,
+        expiresAt: 'installBy' in assignment ? Math.min(at + DAY, assignment.installBy) : at + DAY,
+        pollAfterSeconds: (assignment.pollIntervalMs ?? published.program.pollIntervalMs) / SECOND,
       };
       if (assignment.kind === 'nothing') return { kind: 'nothing', assignment: verified };
       const assigned = { ...assignment.revision, rollout: assignment.rollout };

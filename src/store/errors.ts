@@ -1,12 +1,14 @@
 /** What can go wrong between Tidegate and its store. */
 
 /**
- * `open`: the file cannot be opened or created. `foreign`: it is no database, or another program's. `newer`: a newer
- * Tidegate wrote it. `corrupt`: it is damaged. `busy`: another process holds it. `full`: the disk is. `closed`: it
- * was used after `close`. `io`: anything else that the engine reports.
+ * `open`: the database cannot be opened or created. `away`: the server does not answer, or went away. `foreign`: it is
+ * no database, or another program's. `newer`: a newer Tidegate wrote it. `corrupt`: it is damaged. `busy`: others keep
+ * it from answering in time. `full`: the disk is. `closed`: it was used after `close`. `io`: anything else that the
+ * engine reports.
  */
 export type StoreErrorCode =
   | 'store-open'
+  | 'store-away'
   | 'store-foreign'
   | 'store-newer'
   | 'store-corrupt'

@@ -8,7 +8,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { DeviceRecord } from '../core/model/device.ts';
 import type { DeviceId } from '../core/model/ids.ts';
 import { IntakeFullError } from './errors.ts';
-import type { DeviceChange, Store } from './store.ts';
+import type { Store } from './store.ts';
 
 export interface Intake {
   /**
@@ -23,11 +23,6 @@ export interface Intake {
       readonly result: T;
     },
   ): Promise<T>;
-  /**
-   * Runs `work` while nothing is being committed, so that what it reads of the store and what {@link
-   * IntakeOptions.onChanges} was told agree. Commits wait meanwhile: keep it short.
-   */
-  exclusive(work: () => Promise<void>): Promise<void>;
   /** Resolves when nothing waits any more: every promise given out before is settled. */
   drain(): Promise<void>;
 }
@@ -37,24 +32,19 @@ interface IntakeOptions {
   readonly maxBatch?: number;
   /** Changes that may wait, 10,000 unless said; beyond it they are refused. */
   readonly maxQueued?: number;
-  /** Called once per commit, after it is durable and before its promises resolve. If it throws, they reject. */
-  onChanges(changes: readonly DeviceChange[]): void;
 }
 
 const MAX_BATCH_DEFAULT = 1000;
 const MAX_QUEUED_DEFAULT = 10_000;
 
-export function createIntake(store: Store, options: IntakeOptions): Intake {
+export function createIntake(store: Pick<Store, 'updateDevices'>, options: IntakeOptions = {}): Intake {
   const { maxBatch = MAX_BATCH_DEFAULT, maxQueued = MAX_QUEUED_DEFAULT } = options;
   const queue: Submission[] = [];
-  const exclusives: (() => Promise<void>)[] = [];
   /** The loop that empties the queue, while there is one. */
   let working: Promise<void> | undefined;
 
   async function work(): Promise<void> {
-    while (queue.length > 0 || exclusives.length > 0) {
-      await exclusives.shift()?.();
-      if (queue.length === 0) continue;
+    while (queue.length > 0) {
       // An embedded store commits without giving up the thread, so nothing can arrive meanwhile. Letting the event
       // loop turn first takes in every request that has reached the process by now.
       await nextTurn();
@@ -66,7 +56,7 @@ export function createIntake(store: Store, options: IntakeOptions): Intake {
   async function commit(batch: readonly Submission[]): Promise<void> {
     const settle: (() => void)[] = [];
     try {
-      const changes = await store.updateDevices(
+      await store.updateDevices(
         batch.map((submission) => submission.id),
         (before, index) => {
           const submission = batch[index];
@@ -81,7 +71,6 @@ export function createIntake(store: Store, options: IntakeOptions): Intake {
           }
         },
       );
-      options.onChanges(changes);
     } catch (error) {
       for (const submission of batch) submission.reject(error);
       return;
@@ -98,13 +87,6 @@ export function createIntake(store: Store, options: IntakeOptions): Intake {
           return { after, resolve: () => resolve(result) };
         };
         queue.push({ id, apply, reject });
-        working ??= work();
-      });
-    },
-
-    async exclusive(run) {
-      await new Promise<void>((resolve, reject) => {
-        exclusives.push(() => run().then(resolve, reject));
         working ??= work();
       });
     },

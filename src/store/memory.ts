@@ -1,18 +1,35 @@
 /** The store in memory, for tests and the simulator. Nothing survives the process. */
 import assert from 'node:assert/strict';
+import { setImmediate } from 'node:timers/promises';
 import type { DeviceRecord } from '../core/model/device.ts';
 import type { DeviceId } from '../core/model/ids.ts';
+import { createFollowers } from './followers.ts';
 import type { DeviceChange, Journal, PublishedProgram, Store } from './store.ts';
 
+/** Devices between two turns of the event loop. */
+const PAGE = 500;
+
+/** Epochs are the given name, then that name with a number: whoever needs random ones gives a random name. */
 export function createMemoryStore(options: { readonly epoch: string }): Store {
   const devices = new Map<DeviceId, DeviceRecord>();
+  const followers = createFollowers(0);
+  let position = 0;
+  let epochs = 1;
   let program: PublishedProgram | undefined;
   let journal: Journal = {};
+  let journalVersion = 0;
   /** Every id in order; undefined since an id came or went. Reports change no ids, so a page rarely has to sort. */
   let ordered: readonly DeviceId[] | undefined;
 
+  const epoch = () => (epochs === 1 ? options.epoch : `${options.epoch}.${epochs}`);
+
   return {
-    epoch: async () => options.epoch,
+    epoch: async () => epoch(),
+
+    async newEpoch() {
+      epochs += 1;
+      return epoch();
+    },
 
     device: async (id) => devices.get(id),
 
@@ -45,10 +62,35 @@ export function createMemoryStore(options: { readonly epoch: string }): Store {
         if (record === undefined) devices.delete(id);
         else devices.set(id, record);
       }
+      if (changes.length > 0) {
+        position += 1;
+        followers.tell(changes, position);
+      }
       return changes;
     },
 
+    follow: followers.follow,
+
+    async read() {
+      // Records never change once they are stored: a list of them is the fleet as it is now.
+      const records = [...devices.values()];
+      return {
+        position,
+        async *pages() {
+          for (let from = 0; from < records.length; from += PAGE) {
+            yield records.slice(from, from + PAGE);
+            await setImmediate();
+          }
+        },
+        async close() {
+          // Nothing is held but memory.
+        },
+      };
+    },
+
     program: async () => program,
+
+    programVersion: async () => program?.version ?? 0,
 
     async swapProgram(next, expected) {
       assert(next.version > expected, `program version ${next.version} does not follow ${expected}`);
@@ -57,10 +99,13 @@ export function createMemoryStore(options: { readonly epoch: string }): Store {
       return true;
     },
 
-    journal: async () => journal,
+    journal: async () => ({ version: journalVersion, journal }),
 
-    async putJournal(next) {
+    async swapJournal(next, expected) {
+      if (journalVersion !== expected) return false;
       journal = next;
+      journalVersion += 1;
+      return true;
     },
 
     async close() {

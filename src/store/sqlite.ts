@@ -11,8 +11,11 @@ import { DatabaseSync } from 'node:sqlite';
 import type { DeviceRecord } from '../core/model/device.ts';
 import type { DeviceId } from '../core/model/ids.ts';
 import type { Program } from '../core/model/program.ts';
-import { StoreError, type StoreErrorCode } from './errors.ts';
-import { migrate } from './migrations.ts';
+import { StoreError } from './errors.ts';
+import { createFollowers } from './followers.ts';
+import { parseColumn, reporting } from './sqlite-errors.ts';
+import { openSqliteReading } from './sqlite-reading.ts';
+import { migrateSqlite } from './sqlite-schema.ts';
 import type { DeviceChange, Journal, Store } from './store.ts';
 import { transaction } from './transaction.ts';
 
@@ -38,9 +41,10 @@ export async function openSqliteStore(path: string, options: SqliteOptions): Pro
     try {
       // A file that is not ours stays as it is: nothing is written before the schema was looked at.
       db.exec(`PRAGMA synchronous = FULL; PRAGMA cache_size = -${CACHE_KIB}`);
-      migrate(db);
+      migrateSqlite(db);
       db.exec('PRAGMA journal_mode = WAL');
-      return storeOver(db, path, epochOf(db, options.epoch));
+      giveEpoch(db, options.epoch);
+      return storeOver(db, path, options.epoch);
     } catch (error) {
       db.close();
       throw error;
@@ -63,17 +67,14 @@ async function createPrivate(path: string): Promise<void> {
   }
 }
 
-function epochOf(db: DatabaseSync, draw: () => string): string {
-  return transaction(db, () => {
-    const found = db.prepare('SELECT epoch FROM epoch').get();
-    if (found !== undefined) return String(found['epoch']);
-    const drawn = draw();
-    db.prepare('INSERT INTO epoch (epoch) VALUES (?)').run(drawn);
-    return drawn;
+function giveEpoch(db: DatabaseSync, draw: () => string): void {
+  transaction(db, () => {
+    if (db.prepare('SELECT epoch FROM epoch').get() !== undefined) return;
+    db.prepare('INSERT INTO epoch (epoch) VALUES (?)').run(draw());
   });
 }
 
-function storeOver(db: DatabaseSync, path: string, epoch: string): Store {
+function storeOver(db: DatabaseSync, path: string, drawEpoch: () => string): Store {
   const selectDevice = db.prepare('SELECT record FROM devices WHERE id = ?');
   const selectDevices = db.prepare('SELECT record FROM devices WHERE id > ? ORDER BY id LIMIT ?');
   const countDevices = db.prepare('SELECT count(*) AS count FROM devices');
@@ -87,12 +88,18 @@ function storeOver(db: DatabaseSync, path: string, epoch: string): Store {
     SELECT 1, ?, ?, ? WHERE coalesce((SELECT version FROM program), 0) = ?
     ON CONFLICT (only_row) DO UPDATE
     SET version = excluded.version, flags_version = excluded.flags_version, program = excluded.program`);
-  const selectJournal = db.prepare('SELECT journal FROM journal');
+  const selectProgramVersion = db.prepare('SELECT version FROM program');
+  const selectEpoch = db.prepare('SELECT epoch FROM epoch');
+  const updateEpoch = db.prepare('UPDATE epoch SET epoch = ?');
+  const nextPosition = db.prepare('UPDATE feed SET position = position + 1 RETURNING position');
+  const selectJournal = db.prepare('SELECT version, journal FROM journal');
   const upsertJournal = db.prepare(`
-    INSERT INTO journal (only_row, journal) VALUES (1, ?)
-    ON CONFLICT (only_row) DO UPDATE SET journal = excluded.journal`);
+    INSERT INTO journal (only_row, version, journal)
+    SELECT 1, ? + 1, ? WHERE coalesce((SELECT version FROM journal), 0) = ?
+    ON CONFLICT (only_row) DO UPDATE SET version = excluded.version, journal = excluded.journal`);
+  const followers = createFollowers(Number(db.prepare('SELECT position FROM feed').get()?.['position']));
 
-  const parse = (json: unknown) => parseJson(path, json);
+  const parse = (json: unknown) => parseColumn(path, json);
   const read = (id: DeviceId): DeviceRecord | undefined => {
     const row = selectDevice.get(id);
     return row === undefined ? undefined : (parse(row['record']) as DeviceRecord);
@@ -107,7 +114,14 @@ function storeOver(db: DatabaseSync, path: string, epoch: string): Store {
   };
 
   return {
-    epoch: () => call(() => epoch),
+    epoch: () => call(() => String(selectEpoch.get()?.['epoch'])),
+
+    newEpoch: () =>
+      call(() => {
+        const drawn = drawEpoch();
+        updateEpoch.run(drawn);
+        return drawn;
+      }),
 
     device: (id) => call(() => read(id)),
 
@@ -117,8 +131,8 @@ function storeOver(db: DatabaseSync, path: string, epoch: string): Store {
     deviceCount: () => call(() => Number(countDevices.get()?.['count'])),
 
     updateDevices: (ids, update) =>
-      call(() =>
-        transaction(db, () => {
+      call(() => {
+        const committed = transaction(db, () => {
           const changes: DeviceChange[] = [];
           for (const [index, id] of ids.entries()) {
             const before = read(id);
@@ -131,9 +145,20 @@ function storeOver(db: DatabaseSync, path: string, epoch: string): Store {
             write(id, after);
             changes.push({ before, after });
           }
-          return changes;
-        }),
-      ),
+          const position = changes.length === 0 ? undefined : Number(nextPosition.get()?.['position']);
+          return { changes, position };
+        });
+        if (committed.position !== undefined) followers.tell(committed.changes, committed.position);
+        return committed.changes;
+      }),
+
+    follow: followers.follow,
+
+    read: () => call(() => openSqliteReading(path)),
+
+    place: { kind: 'sqlite', path },
+
+    programVersion: () => call(() => Number(selectProgramVersion.get()?.['version'] ?? 0)),
 
     program: () =>
       call(() => {
@@ -156,53 +181,17 @@ function storeOver(db: DatabaseSync, path: string, epoch: string): Store {
     journal: () =>
       call(() => {
         const row = selectJournal.get();
-        return row === undefined ? {} : (parse(row['journal']) as Journal);
+        if (row === undefined) return { version: 0, journal: {} };
+        return { version: Number(row['version']), journal: parse(row['journal']) as Journal };
       }),
 
-    putJournal: (journal) => call(() => void upsertJournal.run(JSON.stringify(journal))),
+    swapJournal: (next, expected) =>
+      call(() => upsertJournal.run(expected, JSON.stringify(next), expected).changes === 1),
 
     async close() {
       if (db.isOpen) db.close();
     },
   };
-}
-
-function parseJson(path: string, json: unknown): unknown {
-  try {
-    return JSON.parse(String(json));
-  } catch (error) {
-    throw new StoreError(
-      'store-corrupt',
-      `${path}: a column that must hold JSON does not; ${REPLACE}`,
-      error,
-    );
-  }
-}
-
-const REPLACE =
-  'restore it from a backup, or move it away together with its -wal and -shm files and start again: ' +
-  'devices register themselves anew, and only telemetry is lost';
-
-/** SQLite's primary result codes (https://sqlite.org/rescode.html): our code, and what to say. */
-const FAILURES: ReadonlyMap<number, readonly [StoreErrorCode, string]> = new Map([
-  [5, ['store-busy', 'another process is writing to the database; stop it, or give each its own folder']],
-  [8, ['store-open', 'the database is read-only; let this user write to the file and to its folder']],
-  [11, ['store-corrupt', `the database is damaged; ${REPLACE}`]],
-  [13, ['store-full', 'the disk is full; make room, then try again']],
-  [14, ['store-open', 'the database cannot be opened; check that this user may write to the file']],
-  [26, ['store-foreign', 'expected a SQLite database, found something else; give Tidegate another path']],
-]);
-
-/** Runs `work`; what SQLite throws goes on as a {@link StoreError}, everything else unchanged. */
-function reporting<T>(path: string, work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    if (!(error instanceof Error && 'errcode' in error)) throw error;
-    // The low byte is the primary code; the rest says more about it.
-    const [code, advice] = FAILURES.get(Number(error.errcode) & 0xff) ?? ['store-io', 'check the disk'];
-    throw new StoreError(code, `${path}: ${advice} (SQLite: ${error.message})`, error);
-  }
 }
 
 function messageOf(error: unknown): string {

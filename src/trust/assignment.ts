@@ -59,12 +59,15 @@ export interface AssignmentSigner {
     readonly generation: number;
     readonly pollIntervalMs: DurationMs;
     readonly assigned?: ProgramRevision & { readonly rollout: RolloutName };
+    /** A device that has not begun by then must not begin: the assignment expires. */
+    readonly installBy?: Instant;
     readonly now: Instant;
   }): AssignmentClaims;
-  sign(claims: AssignmentClaims): Promise<string>;
+  /** `etag` is the claims' {@link assignmentEtag}, for who knows it already. */
+  sign(claims: AssignmentClaims, etag?: string): string;
 }
 
-const ASSIGNMENT_LIFETIME_MS: DurationMs = DAY;
+export const ASSIGNMENT_LIFETIME_MS: DurationMs = DAY;
 const RENEWAL_MS: DurationMs = ASSIGNMENT_LIFETIME_MS / 2;
 const TYP = 'tidegate-assignment+jwt';
 /** Signed bodies that are remembered, in characters. */
@@ -79,13 +82,14 @@ export function createAssignmentSigner(key: SigningKey, { issuer }: { issuer: st
   return {
     kid: key.kid,
 
-    claims({ device, generation, pollIntervalMs, assigned, now }) {
+    claims({ device, generation, pollIntervalMs, assigned, installBy, now }) {
       const issuedAt = renewalSlot(device, now);
+      const expiresAt = Math.min(issuedAt + ASSIGNMENT_LIFETIME_MS, installBy ?? Number.POSITIVE_INFINITY);
       return {
         iss: issuer,
         sub: device,
         iat: issuedAt / SECOND,
-        exp: (issuedAt + ASSIGNMENT_LIFETIME_MS) / SECOND,
+        exp: Math.floor(expiresAt / SECOND),
         generation,
         snapshot: assigned?.snapshot ?? null,
         commit: assigned?.commit ?? null,
@@ -97,12 +101,12 @@ export function createAssignmentSigner(key: SigningKey, { issuer }: { issuer: st
       };
     },
 
-    async sign(claims) {
-      const name = `${assignmentEtag(claims, key.kid)} ${claims.generation}`;
+    sign(claims, etag = assignmentEtag(claims, key.kid)) {
+      const name = `${etag} ${claims.generation}`;
       const known = signed.get(name);
       if (known !== undefined) return known;
       const json = sortedJson(claims);
-      const body = await signJws({ typ: TYP, json, key: key.private, kid: key.kid });
+      const body = signJws({ typ: TYP, json, key: key.private, kid: key.kid });
       signed.set(name, body);
       return body;
     },
@@ -120,14 +124,21 @@ export function renewalSlot(device: DeviceId, now: Instant): Instant {
   return Math.floor((now - phase) / RENEWAL_MS) * RENEWAL_MS + phase;
 }
 
+/** When the assignment is signed anew, though it has not changed. */
+export function renewalAt({ iat }: AssignmentClaims): Instant {
+  return iat * SECOND + RENEWAL_MS;
+}
+
 /**
  * The strong entity tag of an assignment, quotes included. It leaves out the generation, which rises with every change
  * to the fleet and says nothing about this device; `iat` stands for the renewal slot, and the revision for the
- * manifest that it digests. The key is in it: after a change of keys every device fetches a new signature.
+ * manifest that it digests. `exp` follows from the slot, but where an install window ends before: what was signed for one
+ * window is not what is served in the next. The key is in it: after a change of keys every device fetches a new signature.
  */
 export function assignmentEtag(claims: AssignmentClaims, kid: string): string {
-  const { generation: _generation, exp: _exp, manifest: _manifest, ...rest } = claims;
-  return `"${hash('sha256', sortedJson({ ...rest, kid }), 'base64url')}"`;
+  const { generation: _generation, exp, manifest: _manifest, ...rest } = claims;
+  const limit = exp < claims.iat + ASSIGNMENT_LIFETIME_MS / SECOND ? { exp } : {};
+  return `"${hash('sha256', sortedJson({ ...rest, ...limit, kid }), 'base64url')}"`;
 }
 
 /**
@@ -147,7 +158,7 @@ export async function verifyAssignment(
   },
 ): Promise<AssignmentResult> {
   const { keys, device, fleet, now, lastGeneration } = expected;
-  const result = await verifyJws(jws, { typ: TYP, publicKey: keys });
+  const result = verifyJws(jws, { typ: TYP, publicKey: keys });
   if (result.kind === 'refused') return result;
 
   const { iss, sub } = result.claims;
@@ -213,12 +224,34 @@ function isRevisionOf(revision: Revision, manifest: Manifest): boolean {
 }
 
 /** JSON with sorted keys: a store may give a manifest back in another order, and the bytes must not differ for it. */
-function sortedJson(value: unknown): string {
-  return JSON.stringify(value, (_key, part: unknown) =>
-    typeof part === 'object' && part !== null && !Array.isArray(part)
-      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : part,
-  );
+function sortedJson(claims: object): string {
+  const members = Object.entries(claims)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(
+      ([name, value]) =>
+        `${JSON.stringify(name)}:${isObject(value) ? manifestJson(value) : JSON.stringify(value)}`,
+    );
+  return `{${members.join(',')}}`;
+}
+
+/** All devices of a rollout share one manifest: it is written once, not once for each. */
+const manifests = new WeakMap<object, string>();
+
+function manifestJson(manifest: object): string {
+  let json = manifests.get(manifest);
+  if (json === undefined) {
+    json = JSON.stringify(manifest, (_key, part: unknown) =>
+      isObject(part) && !Array.isArray(part)
+        ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+        : part,
+    );
+    manifests.set(manifest, json);
+  }
+  return json;
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
 }
 
 function isCount(value: unknown): value is number {

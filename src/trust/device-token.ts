@@ -4,12 +4,11 @@
  * that key, are judged on every use. Revocation is the caller's to judge.
  */
 import type { KeyObject } from 'node:crypto';
-import { decodeJwt, errors } from 'jose';
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../clock.ts';
 import { DEVICE_ID_PATTERN, type DeviceId } from '../core/model/ids.ts';
 import { type DurationMs, formatDuration, type Instant, MINUTE, SECOND } from '../core/model/time.ts';
-import { signJws, verifyJws } from './jws.ts';
+import { readJws, signJws, type UnverifiedJws, verifyJws } from './jws.ts';
 
 export const TOKEN_LIFETIME_MAX_MS: DurationMs = 10 * MINUTE;
 /** How far a device's clock may be off. */
@@ -24,7 +23,13 @@ export interface DeviceTokenVerifier {
 }
 
 export type DeviceTokenResult<Device> =
-  | { readonly kind: 'ok'; readonly id: DeviceId; readonly device: Device }
+  | {
+      readonly kind: 'ok';
+      readonly id: DeviceId;
+      readonly device: Device;
+      /** When it will not hold any more; the device's key and revocations aside. */
+      readonly until: Instant;
+    }
   | { readonly kind: 'refused'; readonly code: DeviceTokenRefusal; readonly message: string };
 
 export type DeviceTokenRefusal =
@@ -42,7 +47,7 @@ const TOKEN_LENGTH_MAX = 2048;
 const LAST_SECOND = 253_402_300_799;
 
 /** Instants are written in whole seconds; `lifetimeMs` is at most {@link TOKEN_LIFETIME_MAX_MS}. */
-export function signDeviceToken(token: {
+export async function signDeviceToken(token: {
   readonly id: DeviceId;
   readonly fleet: string;
   readonly privateKey: KeyObject;
@@ -58,7 +63,7 @@ export function signDeviceToken(token: {
 /** Remembers up to `cacheSize` verified tokens. */
 export function createDeviceTokenVerifier(options: {
   readonly fleet: string;
-  readonly clock: Clock;
+  readonly clock: Pick<Clock, 'now'>;
   readonly cacheSize: number;
 }): DeviceTokenVerifier {
   const { fleet, clock } = options;
@@ -67,14 +72,15 @@ export function createDeviceTokenVerifier(options: {
   return {
     async verify(token, deviceOf) {
       let verified = cache.get(token);
-      const id = verified?.id ?? claimedId(token);
+      const read = verified === undefined ? readToken(token) : undefined;
+      const id = verified?.id ?? claimedId(read);
       if (id === undefined) return refused('malformed', 'expected a JWT whose "sub" is a device id');
       const device = await deviceOf(id);
       if (device === undefined) return refused('unknown-device', `no device "${id}" is registered`);
 
       if (verified?.publicKey !== device.publicKey) {
         cache.delete(token);
-        const result = await verifyToken(token, { id, fleet, publicKey: device.publicKey });
+        const result = verifyToken(read ?? token, { id, fleet, publicKey: device.publicKey });
         if (result.kind === 'refused') return result;
         verified = result.token;
       }
@@ -84,7 +90,7 @@ export function createDeviceTokenVerifier(options: {
         return untimely;
       }
       cache.set(token, verified);
-      return { kind: 'ok', id, device };
+      return { kind: 'ok', id, device, until: verified.expiresAt + CLOCK_TOLERANCE_MS };
     },
   };
 }
@@ -97,24 +103,22 @@ interface VerifiedToken {
   readonly expiresAt: Instant;
 }
 
-/** Whose token it says it is. Nothing is verified yet: this only tells which key to verify it with. */
-function claimedId(token: string): DeviceId | undefined {
-  if (token.length > TOKEN_LENGTH_MAX) return undefined;
-  try {
-    const { sub } = decodeJwt(token);
-    return typeof sub === 'string' && DEVICE_ID_PATTERN.test(sub) ? (sub as DeviceId) : undefined;
-  } catch (error) {
-    if (error instanceof errors.JOSEError) return undefined;
-    throw error;
-  }
+function readToken(token: string): UnverifiedJws | undefined {
+  return token.length > TOKEN_LENGTH_MAX ? undefined : readJws(token);
 }
 
-async function verifyToken(
-  token: string,
+/** Whose token it says it is. Nothing is verified yet: this only tells which key to verify it with. */
+function claimedId(token: UnverifiedJws | undefined): DeviceId | undefined {
+  const sub = token?.claims['sub'];
+  return typeof sub === 'string' && DEVICE_ID_PATTERN.test(sub) ? (sub as DeviceId) : undefined;
+}
+
+function verifyToken(
+  token: string | UnverifiedJws,
   expected: { id: DeviceId; fleet: string; publicKey: string },
-): Promise<{ kind: 'ok'; token: VerifiedToken } | TokenRefused> {
+): { kind: 'ok'; token: VerifiedToken } | TokenRefused {
   const { id, fleet, publicKey } = expected;
-  const result = await verifyJws(token, { typ: TYP, publicKey });
+  const result = verifyJws(token, { typ: TYP, publicKey });
   if (result.kind === 'refused') {
     const code = result.code === 'malformed' ? 'malformed' : 'bad-signature';
     return refused(code, `${result.message} (device "${id}")`);
@@ -137,19 +141,22 @@ function judgeTimes({ issuedAt, expiresAt }: VerifiedToken, now: Instant): Token
     const most = formatDuration(TOKEN_LIFETIME_MAX_MS);
     return refused('too-long-lived', `a token may last ${most}, this one lasts ${formatDuration(lifetime)}`);
   }
-  const serverTime = new Date(now).toISOString();
   if (expiresAt + CLOCK_TOLERANCE_MS <= now) {
     const age = formatDuration(now - issuedAt);
     return refused(
       'expired',
-      `the token was issued ${age} before the server's time, ${serverTime}; if it is new, the device's clock is ${age} behind`,
+      `the token was issued ${age} before the server's time, ${printed(now)}; if it is new, the device's clock is ${age} behind`,
     );
   }
   if (issuedAt - CLOCK_TOLERANCE_MS > now) {
     const ahead = formatDuration(issuedAt - now);
-    return refused('not-yet-valid', `the device's clock is ${ahead} ahead of the server's, ${serverTime}`);
+    return refused('not-yet-valid', `the device's clock is ${ahead} ahead of the server's, ${printed(now)}`);
   }
   return undefined;
+}
+
+function printed(instant: Instant): string {
+  return new Date(instant).toISOString();
 }
 
 function isSecond(value: unknown): value is number {

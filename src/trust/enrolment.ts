@@ -28,7 +28,7 @@ export type Refused = { readonly kind: 'refused'; readonly message: string };
 const TOKEN_TYP = 'tidegate-enrolment+jwt';
 const CREDENTIAL_TYP = 'tidegate-credential+jwt';
 
-export function mintEnrolmentToken(
+export async function mintEnrolmentToken(
   keys: Keys,
   grant: EnrolmentGrant & { readonly fleet: string; readonly expiresAt: Instant; readonly now: Instant },
 ): Promise<string> {
@@ -46,7 +46,7 @@ export async function verifyEnrolmentToken(
   keys: Keys,
   given: { readonly token: string; readonly fleet: string; readonly now: Instant },
 ): Promise<{ readonly kind: 'ok'; readonly grant: EnrolmentGrant } | Refused> {
-  const result = await verifyJws(given.token, { typ: TOKEN_TYP, publicKey: keySet(keys.enrolment) });
+  const result = verifyJws(given.token, { typ: TOKEN_TYP, publicKey: keySet(keys.enrolment) });
   if (result.kind === 'refused') return refused(`not an enrolment token of ours: ${result.message}`);
   const { iss, sub, exp, tags } = result.claims;
   if (iss !== given.fleet) return refused(wrongFleet('token', given.fleet, iss));
@@ -86,7 +86,7 @@ export async function verifyCredential(
   keys: Keys,
   given: { readonly credential: string; readonly fleet: string },
 ): Promise<{ readonly kind: 'ok'; readonly credential: Credential } | Refused> {
-  const result = await verifyJws(given.credential, {
+  const result = verifyJws(given.credential, {
     typ: CREDENTIAL_TYP,
     publicKey: keySet(keys.enrolment),
   });
@@ -100,7 +100,7 @@ export async function verifyCredential(
   return { kind: 'ok', credential: { id: sub, thumbprint, tags, serial: Number(serial) } };
 }
 
-function signEnrolment(keys: Keys, typ: string, claims: Claims): Promise<string> {
+function signEnrolment(keys: Keys, typ: string, claims: Claims): string {
   const { kid, private: key } = keys.enrolment;
   return signJws({ typ, json: JSON.stringify(claims), key, kid });
 }

@@ -12,7 +12,8 @@ import type { Report } from '../../src/core/model/device.ts';
 import type { DeviceId } from '../../src/core/model/ids.ts';
 import type { Program } from '../../src/core/model/program.ts';
 import { DAY, HOUR, type Instant, MINUTE, SECOND } from '../../src/core/model/time.ts';
-import { type AssignedRevision, deviceApi } from '../../src/http/device-api.ts';
+import type { AssignedRevision } from '../../src/http/device-answers.ts';
+import { deviceApi } from '../../src/http/device-api.ts';
 import { createIntake } from '../../src/store/intake.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import type { PublishedProgram, Store } from '../../src/store/store.ts';
@@ -57,7 +58,7 @@ function startServer(): void {
   app = deviceApi({
     fleet: () => ({ name: FLEET, pollIntervalMs: MINUTE }),
     store,
-    intake: createIntake(store, { onChanges: () => {} }),
+    intake: createIntake(store),
     keys,
     clock: clockOf(() => serverTime),
     program: () => published,
@@ -117,6 +118,7 @@ test('a new device enrols by itself, is assigned a revision, and hears when noth
     'GET /v1/devices/lobby-1/manifest',
     'GET /v1/devices/lobby-1/manifest',
   ]);
+  published = { version: NOW / SECOND + 1, flagsVersion: 0, program };
   assigned = { kind: 'nothing' };
   expect(await client.poll()).toMatchObject({ kind: 'nothing', assignment: { pollAfterSeconds: 60 } });
 });
@@ -299,4 +301,105 @@ test('the same client works over real HTTP', async () => {
   } finally {
     await new Promise((resolve) => server.close(resolve));
   }
+});
+
+// Flags
+
+/** What the server has in force from here on. */
+function publishFlag(flagsVersion: number, value: boolean): void {
+  const values = { on: true, off: false };
+  const mesh = {
+    name: 'mesh',
+    enabled: true,
+    values,
+    default: value ? 'on' : 'off',
+    rules: [],
+    seed: 'mesh',
+  };
+  published = { version: NOW / SECOND, flagsVersion, program: { ...program, flags: [mesh] } };
+}
+
+test('a device asks for its flags, and hears when nothing has changed', async () => {
+  publishFlag(3, true);
+  const client = await newClient();
+  const first = await client.flags();
+  expect(first).toEqual({
+    kind: 'flags',
+    flags: { values: { mesh: true }, version: 3, expiresAt: renewalSlot(ID, NOW) + DAY },
+  });
+  expect(await client.flags()).toEqual({ ...first, kind: 'unchanged' });
+  publishFlag(4, false);
+  expect(await client.flags()).toMatchObject({
+    kind: 'flags',
+    flags: { values: { mesh: false }, version: 4 },
+  });
+  expect(lines()).toEqual(['POST /v1/devices', ...new Array(3).fill('GET /v1/devices/lobby-1/flags')]);
+});
+
+test('flags outlive a restart, and do not get in the way of assignments', async () => {
+  publishFlag(3, true);
+  const before = await newClient();
+  await before.poll();
+  await before.flags();
+  const after = await newClient({ memory: remembered(before) });
+  expect(await after.flags()).toMatchObject({ kind: 'unchanged', flags: { values: { mesh: true } } });
+  expect(await after.poll()).toMatchObject({ kind: 'unchanged' });
+  expect(after.memory()).toEqual(before.memory());
+});
+
+test('a device never goes back to older flags, and keeps those that it has', async () => {
+  publishFlag(4, false);
+  const client = await newClient();
+  await client.flags();
+  publishFlag(3, true);
+  expect(await client.flags()).toMatchObject({ kind: 'refused', by: 'device', code: 'older-version' });
+  expect(client.memory()?.flags?.verified).toMatchObject({ values: { mesh: false }, version: 4 });
+  publishFlag(4, false);
+  expect(await client.flags()).toMatchObject({ kind: 'unchanged' });
+});
+
+test('flags without their signature, or with another one, are not taken', async () => {
+  publishFlag(3, true);
+  let signature: string | undefined;
+  const meddling: DeviceClientOptions['fetch'] = async (url, init) => {
+    const response = await recordingFetch(url, init);
+    const headers = new Headers(response.headers);
+    headers.delete('tidegate-signature');
+    if (signature !== undefined) headers.set('tidegate-signature', signature);
+    return new Response(await response.text(), { status: response.status, headers });
+  };
+  const client = await newClient({ fetch: meddling });
+  const refused = await client.flags();
+  expect(refused).toMatchObject({ kind: 'refused', by: 'device', code: 'malformed' });
+  expect(refused).toMatchObject({ message: expect.stringContaining('a proxy may have removed it') });
+  signature = 'a..b';
+  expect(await client.flags()).toMatchObject({ kind: 'refused', by: 'device', code: 'malformed' });
+  expect(client.memory()?.flags).toBeUndefined();
+});
+
+test('flags that are called unchanged after they expired are asked for anew, and stay in force meanwhile', async () => {
+  publishFlag(3, true);
+  const client = await newClient();
+  await client.flags();
+  deviceTime = renewalSlot(ID, NOW) + DAY;
+  const replayed = await newClient({
+    memory: remembered(client),
+    fetch: async () => new Response(null, { status: 304 }),
+  });
+  expect(await replayed.flags()).toMatchObject({ kind: 'refused', by: 'device', code: 'expired' });
+  expect(replayed.memory()?.flags).toEqual({ verified: client.memory()?.flags?.verified });
+  serverTime = deviceTime;
+  const mended = await newClient({ memory: remembered(replayed) });
+  expect(await mended.flags()).toMatchObject({ kind: 'flags', flags: { version: 3 } });
+});
+
+test('an answer that nothing changed, to a device that has no flags, makes no sense', async () => {
+  const client = await newClient({
+    fetch: async (url, init) =>
+      url.endsWith('/flags') ? new Response(null, { status: 304 }) : recordingFetch(url, init),
+  });
+  expect(await client.flags()).toMatchObject({
+    kind: 'unreachable',
+    message: expect.stringContaining('the answer to the request for flags (304) makes no sense'),
+  });
 });

@@ -14,7 +14,7 @@ import type { CommitId, RolloutName, SnapshotId } from '../../src/core/model/ids
 import type { Attempt } from '../../src/core/model/outcome.ts';
 import type { Decision } from '../../src/core/plan/contract.ts';
 import { loadDesired } from '../../src/documents/load.ts';
-import { openRepository } from '../../src/fleet-repo/isomorphic.ts';
+import { openRepository } from '../../src/fleet-repo/local.ts';
 import { OUTCOMES_BRANCH, recordDecisions } from '../../src/fleet-repo/outcomes.ts';
 import { readSnapshot } from '../../src/fleet-repo/snapshot.ts';
 
@@ -148,7 +148,7 @@ export async function recordAttempts(
     });
   }
   const tip = await repository.branch(OUTCOMES_BRANCH);
-  await recordDecisions(repository, { tip, decisions, at: NOW, epoch: 1, flagsVersion: 0 });
+  await recordDecisions(repository, { tip, decisions, at: NOW, epoch: 1 , flagsVersion: 0});
 }
 
 interface Run {

@@ -6,7 +6,7 @@ import { systemClock } from '../../src/clock.ts';
 import { applyReport, type DeviceRecord, type Report } from '../../src/core/model/device.ts';
 import type { DeviceId, Revision, RolloutName } from '../../src/core/model/ids.ts';
 import { createDocumentCache } from '../../src/documents/load.ts';
-import { openRepository } from '../../src/fleet-repo/isomorphic.ts';
+import { openRepository } from '../../src/fleet-repo/local.ts';
 import { createEventHub } from '../../src/http/events.ts';
 import { listen } from '../../src/http/listen.ts';
 import { operatorApi } from '../../src/http/operator-api.ts';
@@ -32,8 +32,8 @@ export interface RunningServer {
 export async function serve(repository: string, { announces = true } = {}): Promise<RunningServer> {
   const clock: Clock = { now: () => NOW, sleep: systemClock.sleep };
   const store = createMemoryStore({ epoch: 'epoch' });
-  const intake = createIntake(store, { onChanges: (changes) => observer.apply(changes) });
-  const observer = createObserver(store, intake);
+  const intake = createIntake(store);
+  const observer = createObserver(store);
   const events = createEventHub(clock);
   const reconciler = createReconciler({
     git: await openRepository(repository),

@@ -228,12 +228,39 @@ describe('diff', () => {
     });
   });
 
+  test('a flag that is new, gone or set differently is put into words', async () => {
+    const flag = (spec: string) =>
+      document('Flag', 'mesh', `{owner: apps, values: {on: 1, off: 0}, ${spec}}`);
+    const path = 'fleet/flags/mesh.yaml';
+    const rule = `{targetCondition: "tags.site = 'berlin'", percentage: 0.5%, variant: on}`;
+    const repo = await repositoryOf(
+      fleetFiles(),
+      { [path]: flag('default: off') },
+      { [path]: flag(`default: off, rules: [${rule}, {split: {on: 25%, off: 75%}}]`) },
+      { [path]: flag(`default: off, enabled: false, rules: [${rule}]`) },
+    );
+    const flagsOf = async (...names: readonly string[]) =>
+      ((await json(repo, 'diff', ...names)) as { flags: unknown }).flags;
+    expect(await flagsOf('main~3', 'main~2')).toEqual([{ flag: 'mesh', change: 'added', words: ['off'] }]);
+    const given = "on to 0.5% where tags.site = 'berlin'; on 25% and off 75%; otherwise off";
+    expect(await flagsOf('main~2', 'main~1')).toEqual([
+      { flag: 'mesh', change: 'changed', words: [`gives off → ${given}`] },
+    ]);
+    expect(await snapshot(repo, ['diff', 'main~1', 'main'], 120)).toMatchObject({
+      out: expect.stringContaining(
+        `~ flag mesh\n    gives ${given} → off to every device\n    enabled true → false\n`,
+      ),
+    });
+    expect(await flagsOf('main', 'main~3')).toMatchObject([{ flag: 'mesh', change: 'removed' }]);
+  });
+
   test('a snapshot that is not valid is compared by its files alone', async () => {
     const repo = await repositoryOf(fleetFiles(), { [ROLLOUT]: rolloutText({ batch: 'lots' }) });
     expect(await json(repo, 'diff', 'main~1', 'main')).toMatchObject({
       files: [{ path: ROLLOUT, change: 'changed' }],
       fleet: null,
       rollouts: null,
+      flags: null,
     });
     expect(await snapshot(repo, ['diff', 'main', 'main'])).toMatchObject({
       exit: 0,

@@ -271,6 +271,15 @@ describe('the picture', () => {
     expect(draw({ rollouts })).toContainEqual(
       expect.stringContaining('merge the branch tidegate/rollback/d/2'),
     );
+    const pullRequest = 'https://github.com/acme/fleet/pull/7';
+    const asked = named('d', {
+      restored: { main: 'diverged', branch: 'tidegate/rollback/d/2', pullRequest },
+    });
+    const lines = draw({ rollouts: [asked] });
+    expect(lines).toContainEqual(
+      expect.stringMatching(/main refused the commit .*; merge https:.*\/pull\/7$/),
+    );
+    expect(lines.join('\n')).not.toContain('merge the branch');
   });
 
   test('says what keeps everything from moving', () => {

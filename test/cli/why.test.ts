@@ -30,6 +30,7 @@ test('says what the device gets, what is known of it, and by which rule', async 
   status    pending
   tags      product=thermostat site=berlin
   enrolled  2026-11-20T08:00:00Z (1d ago)
+  reverts   not by itself: its tag capability does not say ab
   reported  2026-11-21T08:00:00Z (now)
   runs      nothing that it reports
   attempt   installing ea1b6928058e (half way�[2J)
@@ -51,6 +52,7 @@ test('a device that no rollout matches has a reason, too', async () => {
   status    never heard of
   tags      product=kiosk
   enrolled  2026-11-20T08:00:00Z (1d ago)
+  reverts   not by itself: its tag capability does not say ab
   reported  never
 `);
 });

@@ -12,6 +12,7 @@ type Schema = { readonly [key: string]: Schema } & { readonly properties: Readon
 const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
 const page = read('docs/writing-rollouts.md');
 const rollout = JSON.parse(read('schemas/rollout.schema.json')) as Schema;
+const flag = JSON.parse(read('schemas/flag.schema.json')) as Schema;
 const definitions = JSON.parse(read('schemas/definitions.schema.json')) as Schema;
 
 /** The text below a heading, up to the next one. */
@@ -49,11 +50,31 @@ describe('the fields', () => {
     expect([...rows(section('Stages')).keys()].sort()).toEqual(Object.keys(stage?.properties ?? {}).sort());
   });
 
+  test('every field of a Flag and of its rules has a row, and every row is one', () => {
+    const rule = ['flagVariant', 'flagSplit'].flatMap((kind) =>
+      Object.keys(definitions['$defs']?.[kind]?.properties ?? {}),
+    );
+    const fields = [...Object.keys(flag.properties['spec']?.properties ?? {}), ...new Set(rule)];
+    expect([...rows(section('Feature flags')).keys()].sort()).toEqual(fields.sort());
+  });
+
+  test('every field of an install window and every key of a site has a row, and every row is one', () => {
+    const site = JSON.parse(read('schemas/site.schema.json')) as Schema;
+    const keys = (schema: Schema | undefined) => Object.keys(schema?.properties ?? {}).sort();
+    expect([...rows(section('Install windows')).keys()].sort()).toEqual(
+      keys(definitions['$defs']?.['installWindow']),
+    );
+    expect([...rows(section('Sites')).keys()].sort()).toEqual(
+      keys(site.properties['spec']?.properties['overrides']),
+    );
+  });
+
   test('what is required is said to be', () => {
     const required = (table: ReadonlyMap<string, readonly string[]>) =>
       [...table].filter(([, [value]]) => value === 'required').map(([name]) => name);
     expect(required(rows(section('The rollout')))).toEqual(spec?.['required']);
     expect(required(rows(section('Stages')))).toEqual(stage?.['required']);
+    expect(required(rows(section('Feature flags')))).toEqual(flag.properties['spec']?.['required']);
   });
 
   test('every default is the one that holds', () => {
@@ -95,7 +116,7 @@ describe('the examples', () => {
   });
 
   test('none of them is overlooked', () => {
-    expect(documents).toHaveLength(4);
+    expect(documents).toHaveLength(6);
     expect(conditions).toHaveLength(6);
     expect(gates).toHaveLength(7);
   });

@@ -680,16 +680,6 @@ describe('files', () => {
 });
 
 describe('what is not enforced yet is not ignored in silence', () => {
-  const FLAG = `apiVersion: tidegate.dev/v1
-kind: Flag
-metadata: {name: curve}
-spec: {owner: apps, values: {on: true, off: false}, default: off}
-`;
-  const SITE = `apiVersion: tidegate.dev/v1
-kind: Site
-metadata: {name: berlin}
-spec: {site: berlin-7, overrides: {pollInterval: 1h}}
-`;
   const check = (changes: Record<string, string>, severity: string, place: string) => {
     const loaded = load(changes);
     expect(
@@ -703,13 +693,6 @@ spec: {site: berlin-7, overrides: {pollInterval: 1h}}
     'fleet/rollouts/kiosk.yaml': replaced(ROLLOUT, '  priority: 10', `  priority: 10\n  ${line}`),
   });
 
-  test('an install window is an error: devices would install at any time', () => {
-    const window = 'installWindow: {cron: "0 2 * * *", duration: 4h, timezone: {tag: timezone}}';
-    check(rollout(window), 'error', 'fleet/rollouts/kiosk.yaml:9:3');
-  });
-  test('overrides of a site are an error', () => {
-    check({ 'fleet/sites/berlin.yaml': SITE }, 'error', 'fleet/sites/berlin.yaml:4:24');
-  });
   test('a policy that would refuse commits is a warning, the default one is not', () => {
     const policy = (word: string) => ({
       'fleet/fleet.yaml': replaced(FLEET, 'spec: {}', `spec: {policy: ${word}}`),
@@ -717,9 +700,8 @@ spec: {site: berlin-7, overrides: {pollInterval: 1h}}
     check(policy('enforce'), 'warning', 'fleet/fleet.yaml:4:8');
     expect(load(policy('warn')).problems).toEqual([]);
   });
-  test('retries, flags and notifications are warnings', () => {
+  test('retries and notifications are warnings', () => {
     check(rollout('retries: {max: 3, backoff: 1h}'), 'warning', 'fleet/rollouts/kiosk.yaml:9:3');
-    check({ 'fleet/flags/curve.yaml': FLAG }, 'warning', 'fleet/flags/curve.yaml:4:1');
     const fleet = replaced(FLEET, 'spec: {}', 'spec: {notifications: [{url: https://hooks.example/x}]}');
     check({ 'fleet/fleet.yaml': fleet }, 'warning', 'fleet/fleet.yaml:4:8');
   });

@@ -118,6 +118,25 @@ describe('operations', () => {
     }
   });
 
+  test('an emergency is a promotion of no stage in particular', () => {
+    const withEntry = (entry: string) =>
+      loadOperations([
+        source('ops/kiosk.yaml', replaced(OPS, '{action: resume, attempt: 1, by: ada}', entry)),
+      ]);
+    const { operations, problems } = withEntry('{action: promote, emergency: true, attempt: 2, by: ada}');
+    expect(problems).toEqual([]);
+    expect(operations.entries[1]).toMatchObject({ action: 'promote', emergency: true });
+    for (const wrong of [
+      '{action: promote, emergency: true, stage: batch, attempt: 2, by: ada}',
+      '{action: retry, emergency: true, attempt: 2, by: ada}',
+      '{action: promote, emergency: false, attempt: 2, by: ada}',
+    ]) {
+      const loaded = withEntry(wrong);
+      expect(loaded.operations.entries.map(({ action }) => action)).toEqual(['pause', 'approve']);
+      expect(loaded.problems).toHaveLength(1);
+    }
+  });
+
   test('a wrong entry is a problem and keeps nobody from pausing', () => {
     const wrong = '{action: explode, attempt: 1, by: ada}';
     const text = replaced(OPS, '{action: resume, attempt: 1, by: ada}', wrong);

@@ -475,12 +475,13 @@ function attempts(): fc.Arbitrary<Attempt> {
       knownGood,
       main: fc.constantFrom('pending', 'agrees', 'diverged', 'none'),
       branch: text,
+      pullRequest: text,
       commit,
       snapshot,
       completedAt: instant,
       timeToRestoreMs: duration,
     },
-    ['knownGood', 'branch', 'commit', 'snapshot', 'completedAt', 'timeToRestoreMs'],
+    ['knownGood', 'branch', 'pullRequest', 'commit', 'snapshot', 'completedAt', 'timeToRestoreMs'],
   );
   const attempt = record<Attempt>(
     {

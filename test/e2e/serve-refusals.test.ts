@@ -5,8 +5,8 @@ import { createServer } from 'node:net';
 import { DatabaseSync } from 'node:sqlite';
 import { promisify } from 'node:util';
 import { expect, onTestFinished, type TestContext, test } from 'vitest';
-import { MIGRATIONS } from '../../src/store/migrations.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
+import { SQLITE_MIGRATIONS } from '../../src/store/sqlite-schema.ts';
 import { openKeys } from '../../src/trust/keys.ts';
 import { MAIN, temporaryFolder } from '../cli/fixture.ts';
 import {
@@ -121,9 +121,9 @@ test('a database of a newer Tidegate, or of another program, is refused', TIMEOU
   await mkdir(place.data, { mode: 0o700 });
   const path = `${place.data}/tidegate.db`;
   await (await openSqliteStore(path, { epoch: () => 'epoch' })).close();
-  change(path, `INSERT INTO schema_version (version) VALUES (${MIGRATIONS.length + 1})`);
+  change(path, `INSERT INTO schema_version (version) VALUES (${SQLITE_MIGRATIONS.length + 1})`);
   expect(await refusal(place)).toContain(
-    `${path}: this Tidegate knows schema versions up to ${MIGRATIONS.length}, found ${MIGRATIONS.length + 1}; `,
+    `${path}: this Tidegate knows schema versions up to ${SQLITE_MIGRATIONS.length}, found ${SQLITE_MIGRATIONS.length + 1}; `,
   );
   await rm(path);
   change(path, 'CREATE TABLE recipes (name TEXT)');
@@ -177,12 +177,33 @@ test(
   },
 );
 
+test('settings for forges that are of no use are named, and no secret is shown', TIMEOUT, async () => {
+  const place = await bareRepository();
+  expect(await refusal(place, { env: { TIDEGATE_WEBHOOK_SECRET: 'too short' } })).toBe(
+    'TIDEGATE_WEBHOOK_SECRET: expected at least 16 characters, found 9; ' +
+      'make one with openssl rand -hex 32, or take the signing token that GitLab shows',
+  );
+  const repo = 'git@github.com:acme/fleet.git';
+  const env = { TIDEGATE_GITHUB_TOKEN: 'github_pat_11A', TIDEGATE_GITHUB_API_URL: 'http://api.example.org' };
+  expect(await refusal({ ...place, repo }, { env })).toBe(
+    'TIDEGATE_GITHUB_API_URL: expected an https URL such as https://github.example.org/api/v3, found another; correct it',
+  );
+});
+
 /** The sentence that a server which does not start ends with. */
 async function refusal(
   { repo, data }: Pick<Place, 'repo' | 'data'>,
-  { listen = '127.0.0.1:0', uid }: { readonly listen?: string; readonly uid?: number } = {},
+  {
+    listen = '127.0.0.1:0',
+    uid,
+    env: settings,
+  }: {
+    readonly listen?: string;
+    readonly uid?: number;
+    readonly env?: Readonly<Record<string, string>>;
+  } = {},
 ): Promise<string> {
-  const env = { PATH: process.env['PATH'] };
+  const env = { PATH: process.env['PATH'], ...settings };
   const ended = await run(
     process.execPath,
     [MAIN, 'serve', '--repo', repo, '--data', data, '--listen', listen],

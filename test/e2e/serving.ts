@@ -76,6 +76,8 @@ export interface ServeOptions {
   readonly branch?: string;
   readonly listen?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** Further options of the command. */
+  readonly args?: readonly string[];
 }
 
 /** Starts a server on a free port. It is killed after the test, and its log is shown if the test fails. */
@@ -85,8 +87,21 @@ export async function startServer({
   branch = 'main',
   listen = '127.0.0.1:0',
   env = {},
+  args: more = [],
 }: ServeOptions): Promise<Server> {
-  const args = [MAIN, 'serve', '--repo', repo, '--branch', branch, '--data', data, '--listen', listen];
+  const args = [
+    MAIN,
+    'serve',
+    '--repo',
+    repo,
+    '--branch',
+    branch,
+    '--data',
+    data,
+    '--listen',
+    listen,
+    ...more,
+  ];
   const child = spawn(process.execPath, args, {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { decodeJwt } from 'jose';
 import { expect, test } from 'vitest';
-import { openRepository } from '../../src/fleet-repo/isomorphic.ts';
+import { openRepository } from '../../src/fleet-repo/local.ts';
 import { readFiles } from '../../src/fleet-repo/tree.ts';
 import { identities } from '../../src/simulate/simulation.ts';
 import { git, repositoryOf, run } from '../cli/fixture.ts';

@@ -156,7 +156,8 @@ async function* live(life: Life): AsyncGenerator<HawkbitFleet> {
   await fleet.operate('{action: resume, attempt: 2, by: ada}');
   yield* ticks(1);
   await fleet.enrol(...all.slice(devices));
-  const retired = ids.slice(0, leaving).map((id) => `{id: ${id}, retired: true}`);
+  // Whose stage has passed: one that loses members before that waits for them.
+  const retired = (await fleet.members('canary')).slice(0, leaving).map((id) => `{id: ${id}, retired: true}`);
   await fleet.commit('Retire', {
     'fleet/devices/retired.yaml': `apiVersion: tidegate.dev/v1\nkind: DeviceList\nmetadata: {name: retired}\nspec: {devices: [${retired.join(', ')}]}\n`,
   });

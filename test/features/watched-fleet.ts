@@ -16,6 +16,7 @@ import type { World } from '../../src/simulate/virtual-device.ts';
 import type { VerifiedAssignment } from '../../src/trust/assignment.ts';
 import { signDeviceToken } from '../../src/trust/device-token.ts';
 import { mintEnrolmentToken } from '../../src/trust/enrolment.ts';
+import type { VerifiedFlags } from '../../src/trust/flags.ts';
 import { generateDeviceKey } from '../../src/trust/keys.ts';
 
 export const TICK = 5 * MINUTE;
@@ -94,8 +95,11 @@ export interface SpokenDevice {
   readonly id: string;
   /** What it is given, verified; undefined where it is to keep what it runs. */
   poll(): Promise<Required<VerifiedAssignment>['assigned'] | undefined>;
-  /** The answer as it comes over the wire. */
+  /** The answers as they come over the wire. */
   fetchManifest(headers?: Readonly<Record<string, string>>): Promise<Response>;
+  fetchFlags(headers?: Readonly<Record<string, string>>): Promise<Response>;
+  /** Its flags, verified. */
+  flags(): Promise<VerifiedFlags>;
   report(said: Partial<Omit<Report, 'bootId' | 'seq'>>): Promise<void>;
   /** Polls, and reports that it runs what it was given. */
   obey(signals?: Readonly<Record<string, SignalValue>>): Promise<void>;
@@ -192,18 +196,14 @@ async function join({ service, keys, clock }: Simulation, id: DeviceId, tags: Ta
       }
       return polled.assignment.assigned;
     },
-    async fetchManifest(headers = {}) {
-      const lifetimeMs = 5 * MINUTE;
-      const token = await signDeviceToken({
-        id,
-        fleet: FLEET_NAME,
-        privateKey: key.private,
-        now: clock.now(),
-        lifetimeMs,
-      });
-      return service.app.request(`/v1/devices/${id}/manifest`, {
-        headers: { ...headers, Authorization: `Bearer ${token}` },
-      });
+    fetchManifest: (headers = {}) => fetchOwn('manifest', headers),
+    fetchFlags: (headers = {}) => fetchOwn('flags', headers),
+    async flags() {
+      const asked = await client.flags();
+      if (asked.kind === 'refused' || asked.kind === 'unreachable') {
+        throw new Error(`${id} was not told its flags: ${asked.message}`);
+      }
+      return asked.flags;
     },
     async report(said) {
       seq += 1;
@@ -220,6 +220,15 @@ async function join({ service, keys, clock }: Simulation, id: DeviceId, tags: Ta
     },
   };
   return device;
+
+  async function fetchOwn(document: string, headers: Readonly<Record<string, string>>): Promise<Response> {
+    const lifetimeMs = 5 * MINUTE;
+    const claims = { id, fleet: FLEET_NAME, privateKey: key.private, now: clock.now(), lifetimeMs };
+    const token = await signDeviceToken(claims);
+    return service.app.request(`/v1/devices/${id}/${document}`, {
+      headers: { ...headers, Authorization: `Bearer ${token}` },
+    });
+  }
 }
 
 // Documents, written as people write them

@@ -14,7 +14,12 @@ export interface OpenedGit {
   close(): Promise<void>;
 }
 
-export function describeGit(engine: string, open: () => Promise<OpenedGit>): void {
+/** `goesBack`: whether a branch may be moved to where it does not lead. */
+export function describeGit(
+  engine: string,
+  open: () => Promise<OpenedGit>,
+  { goesBack }: { readonly goesBack: boolean } = { goesBack: true },
+): void {
   describe(`git contract: ${engine}`, () => {
     let opened: OpenedGit;
     let git: Git;
@@ -23,6 +28,7 @@ export function describeGit(engine: string, open: () => Promise<OpenedGit>): voi
       git = opened.git;
     });
     afterEach(async () => {
+      await git.close();
       await opened.close();
     });
 
@@ -129,9 +135,8 @@ export function describeGit(engine: string, open: () => Promise<OpenedGit>): voi
       expect(await git.branch('outcomes')).toBe(first);
       expect(await move(first, second)).toEqual({ kind: 'moved' });
       expect(await move(first, second)).toEqual({ kind: 'lost' });
-      // Back as well: whether a move goes forward is the caller's business.
-      expect(await move(second, first)).toEqual({ kind: 'moved' });
-      expect(await git.branch('outcomes')).toBe(first);
+      expect((await move(second, first)).kind).toBe(goesBack ? 'moved' : 'refused');
+      expect(await git.branch('outcomes')).toBe(goesBack ? first : second);
     });
 
     it('never points a branch at what is no commit', async () => {

@@ -1,7 +1,7 @@
 /** An assignment as the planner makes one, for tests of what happens to it afterwards. */
 import type { CommitId, RolloutName, SnapshotId } from '../../src/core/model/ids.ts';
 import { type Manifest, revisionOf } from '../../src/core/model/manifest.ts';
-import type { AssignedRevision } from '../../src/http/device-api.ts';
+import type { AssignedRevision } from '../../src/http/device-answers.ts';
 
 export const manifest: Manifest = {
   distributionSet: 'thermostat@2.6.0',

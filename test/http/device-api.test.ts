@@ -8,7 +8,8 @@ import type { DeviceRecord } from '../../src/core/model/device.ts';
 import type { DeviceId } from '../../src/core/model/ids.ts';
 import { revisionOf } from '../../src/core/model/manifest.ts';
 import { HOUR, type Instant, MINUTE, SECOND } from '../../src/core/model/time.ts';
-import { type AssignedRevision, deviceApi } from '../../src/http/device-api.ts';
+import type { AssignedRevision } from '../../src/http/device-answers.ts';
+import { deviceApi } from '../../src/http/device-api.ts';
 import { StoreError } from '../../src/store/errors.ts';
 import { createIntake, type Intake } from '../../src/store/intake.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
@@ -72,7 +73,7 @@ function replica(over: Partial<Parameters<typeof deviceApi>[0]> = {}): Hono {
 beforeEach(() => {
   now = NOW;
   store = createMemoryStore({ epoch: 'e1' });
-  intake = createIntake(store, { onChanges: () => {} });
+  intake = createIntake(store);
   published = publish(5);
   assigned = rolled;
   faults = [];
@@ -202,7 +203,7 @@ test('a token that names an id is for that device only', async () => {
 test('a device that the store has lost is registered again by its credential', async () => {
   const { credential } = (await enrol()).body;
   store = createMemoryStore({ epoch: 'e2' });
-  intake = createIntake(store, { onChanges: () => {} });
+  intake = createIntake(store);
   app = replica();
   expect(await poll()).toMatchObject({ status: 401, code: 'unknown-device' });
 
@@ -223,7 +224,7 @@ test('of two credentials for one id the one with the newer key wins, in either o
   expect(await post('/v1/devices', first)).toMatchObject({ status: 409 });
 
   store = createMemoryStore({ epoch: 'e2' });
-  intake = createIntake(store, { onChanges: () => {} });
+  intake = createIntake(store);
   app = replica();
   expect(await post('/v1/devices', first)).toMatchObject({ status: 201 });
   expect(await post('/v1/devices', second)).toMatchObject({ status: 201 });
@@ -327,6 +328,7 @@ test('what the device has already is answered 304, in every form that HTTP has f
   for (const header of ['"other"', etag.replaceAll('"', ''), 'W/"other", ""', '']) {
     expect(await poll({ 'If-None-Match': header })).toMatchObject({ status: 200 });
   }
+  published = publish(6);
   assigned = { kind: 'nothing' };
   expect(await poll({ 'If-None-Match': etag })).toMatchObject({ status: 200 });
 });
@@ -612,7 +614,7 @@ test('other methods and other paths are problems too, HEAD is a GET without its 
 
 test('a report that cannot be made durable is not acknowledged: 503, come back later', async () => {
   await enrol();
-  app = replica({ intake: createIntake(store, { onChanges: () => {}, maxQueued: 0 }) });
+  app = replica({ intake: createIntake(store, { maxQueued: 0 }) });
   const full = await send(REPORT);
   expect(full).toMatchObject({ status: 503, code: 'intake-full' });
   expect(full.headers.get('retry-after')).toBe('10');
@@ -620,7 +622,7 @@ test('a report that cannot be made durable is not acknowledged: 503, come back l
 
   const broken = new StoreError('store-full', 'tidegate.db: the disk is full; make room');
   const failing: Store = { ...store, updateDevices: () => Promise.reject(broken) };
-  app = replica({ intake: createIntake(failing, { onChanges: () => {} }) });
+  app = replica({ intake: createIntake(failing) });
   expect(await send(REPORT)).toMatchObject({ status: 503, code: 'store-unavailable' });
   expect(faults).toEqual([broken]);
 });

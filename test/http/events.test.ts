@@ -167,6 +167,10 @@ test('every kind of event has a name and a time, and problems are shown by their
     attempt: 1,
     reason: 'refused',
   });
+  const pullRequest = 'https://github.com/acme/fleet/pull/7';
+  expect(await said({ kind: 'diverged', at: START, attempt, reason: 'refused', pullRequest })).toMatchObject({
+    pullRequest,
+  });
   expect(await said(failure('git\nis away'))).toEqual({ message: 'git\nis away' });
   expect(await said({ kind: 'pass', at: START })).toEqual({});
 });

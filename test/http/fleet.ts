@@ -88,8 +88,8 @@ export type Fleet = ReturnType<typeof createFleet>;
 
 export function createFleet() {
   const store = createMemoryStore({ epoch: 'epoch-1' });
-  const intake = createIntake(store, { onChanges: (changes) => observer.apply(changes) });
-  const observer = createObserver(store, intake);
+  const intake = createIntake(store);
+  const observer = createObserver(store);
   let now = START;
   let soaks: ReadonlyMap<string, Instant> = new Map();
   let state: ReconcilerState = {

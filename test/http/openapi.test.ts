@@ -8,10 +8,12 @@ import { createApp } from '../../src/http/app.ts';
 import { createEventHub } from '../../src/http/events.ts';
 import { createMetrics } from '../../src/http/metrics.ts';
 import { openApiDocument } from '../../src/http/openapi.ts';
+import { webhook } from '../../src/http/webhook.ts';
 import { signDeviceToken } from '../../src/trust/device-token.ts';
 import { mintEnrolmentToken } from '../../src/trust/enrolment.ts';
 import { generateDeviceKey } from '../../src/trust/keys.ts';
-import { createFleet, deviceApiOf, type Fleet, keys, oid, rolloutOf, stageOf } from './fleet.ts';
+import { createFleet, deviceApiOf, type Fleet, keys, oid, rolloutOf, START, stageOf } from './fleet.ts';
+import { DELIVERIES, SECRET } from './webhook-deliveries.ts';
 
 let fleet: Fleet;
 let app: ReturnType<typeof createApp>;
@@ -29,6 +31,7 @@ beforeEach(() => {
     onError: (error) => {
       throw error;
     },
+    others: [webhook({ secret: SECRET, clock: fleet.clock, onPush: () => undefined })],
   });
 });
 
@@ -237,6 +240,13 @@ test('what a device asks and is answered is as described, from enrolment to repo
   expect((await check(manifest, '/v1/devices/lobby-1/manifest')).status).toBe(401);
   expect((await check(manifest, '/v1/devices/lobby-2/manifest', { headers: bearer })).status).toBe(403);
 
+  const flags = '/v1/devices/{id}/flags';
+  const all = await check(flags, '/v1/devices/lobby-1/flags', { headers: bearer });
+  const known = { headers: { ...bearer, 'If-None-Match': all.headers.get('etag') ?? '' } };
+  expect([all.status, (await check(flags, '/v1/devices/lobby-1/flags', known)).status]).toEqual([200, 304]);
+  expect((await check(flags, '/v1/devices/lobby-1/flags')).status).toBe(401);
+  expect((await check(flags, '/v1/devices/lobby-2/flags', { headers: bearer })).status).toBe(403);
+
   const reports = '/v1/devices/{id}/reports';
   const report = {
     bootId: 'b',
@@ -251,6 +261,16 @@ test('what a device asks and is answered is as described, from enrolment to repo
   expect((await post('/v1/devices/lobby-1/reports', reports, { seq: -1 }, bearer)).status).toBe(400);
   fleet.set({ published: undefined });
   expect((await check(manifest, '/v1/devices/lobby-1/manifest', { headers: bearer })).status).toBe(503);
+});
+
+test('what forges are answered is as described', async () => {
+  const { headers, body } = DELIVERIES.GitHub(START);
+  const send = (over: { headers?: Record<string, string>; body?: Buffer<ArrayBuffer> }) =>
+    check('/webhooks/git', '/webhooks/git', { method: 'POST', headers, body, ...over });
+  expect((await send({})).status).toBe(202);
+  expect((await send({ headers: { ...headers, 'X-GitHub-Event': 'ping' } })).status).toBe(204);
+  expect((await send({ headers: {} })).status).toBe(401);
+  expect((await send({ headers: { ...headers, 'Content-Length': '26214401' } })).status).toBe(413);
 });
 
 test('the document takes exactly the reports that the server takes', async () => {

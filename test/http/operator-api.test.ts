@@ -308,6 +308,7 @@ test('a device shows its effective tags, its last report and why it has what it 
     tags: { product: 'thermostat', site: 'hq' },
     enrolledAt: '2026-11-21T08:00:00Z',
     status: 'inSync',
+    revertible: false,
     report: {
       receivedAt: '2026-11-21T09:00:00Z',
       bootId: 'boot-1',

@@ -1,21 +1,44 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { standingOf } from '../../src/core/assign/standing.ts';
 import { count, emptyTally, type Tally } from '../../src/core/assign/tally.ts';
+import type { Flag } from '../../src/core/model/flag.ts';
 import type { DeviceId, RolloutName } from '../../src/core/model/ids.ts';
 import { createObserver } from '../../src/reconcile/observer.ts';
 import { createIntake } from '../../src/store/intake.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
+import { openSqliteStore } from '../../src/store/sqlite.ts';
 import type { Store } from '../../src/store/store.ts';
-import { candidate, deviceOf, programOf, reportOf, stageOf } from '../core/assign/program.ts';
+import { candidate, deviceOf, programOf, reportOf, rolloutOf, stageOf } from '../core/assign/program.ts';
 
 const NOW = 1000;
 const PROGRAM = programOf({ candidate: candidate(2, [stageOf()]) });
 const OTHER = programOf({ candidate: candidate(3, [stageOf()]) });
 
+const FLAG: Flag = {
+  name: 'mesh',
+  enabled: true,
+  values: { on: true, off: false },
+  default: 'off',
+  rules: [],
+  seed: 'mesh',
+};
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'tidegate-observer-'));
+});
+afterAll(async () => {
+  await rm(folder, { recursive: true });
+});
+
 function observed(store: Store) {
-  const intake = createIntake(store, { onChanges: (changes) => observer.apply(changes) });
-  const observer = createObserver(store, intake);
+  const intake = createIntake(store);
+  const observer = createObserver(store);
   const enrol = (id: string) =>
     intake.submit(id as DeviceId, (before) => ({ after: before ?? deviceOf(id), result: undefined }));
   const report = (id: string, running: number) =>
@@ -71,41 +94,147 @@ describe('changes during a count are counted exactly once', () => {
     expect((await observer.tallyUnder(PROGRAM, NOW)).devices).toBe(1);
   });
 
-  test('whatever enrols and reports while programs change, the counts are those of a recount', async () => {
-    const id = fc.nat({ max: 1400 }).map((n) => `d${String(n).padStart(4, '0')}`);
-    const step = fc.oneof(
-      fc.record({ kind: fc.constant('enrol' as const), id }),
-      fc.record({ kind: fc.constant('report' as const), id, running: fc.constantFrom(1, 2, 3) }),
-      fc.record({ kind: fc.constant('count' as const), program: fc.constantFrom(PROGRAM, OTHER) }),
-      fc.record({ kind: fc.constant('turn' as const) }),
-    );
-    await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 40, size: 'max' }), async (steps) => {
-        const store = createMemoryStore({ epoch: 'e' });
-        const { observer, intake, enrol, report } = observed(store);
-        // More than two pages, so that there is something ahead of a count and behind it.
-        const ids = Array.from({ length: 1100 }, (_, n) => `d${String(n).padStart(4, '0')}` as DeviceId);
-        await store.updateDevices(ids, (before, at) => before ?? deviceOf(ids[at] ?? ''));
-        let counting: Promise<unknown> = Promise.resolve();
-        const under: Promise<unknown>[] = [];
-        for (const each of steps) {
-          if (each.kind === 'enrol') under.push(enrol(each.id));
-          else if (each.kind === 'report') under.push(report(each.id, each.running));
-          else if (each.kind === 'turn') await new Promise(setImmediate);
-          else {
-            await counting;
-            counting = observer.tallyUnder(each.program, NOW);
+  test.each([
+    ['memory', 25, async () => createMemoryStore({ epoch: 'e' })],
+    ['SQLite', 6, () => openSqliteStore(join(folder, `${randomUUID()}.db`), { epoch: randomUUID })],
+  ])(
+    'in %s, whatever enrols and reports while programs change, the counts are those of a recount',
+    async (_engine, numRuns, open) => {
+      const id = fc.nat({ max: 1400 }).map((n) => `d${String(n).padStart(4, '0')}`);
+      const step = fc.oneof(
+        fc.record({ kind: fc.constant('enrol' as const), id }),
+        fc.record({ kind: fc.constant('report' as const), id, running: fc.constantFrom(1, 2, 3) }),
+        fc.record({ kind: fc.constant('count' as const), program: fc.constantFrom(PROGRAM, OTHER) }),
+        fc.record({ kind: fc.constant('turn' as const) }),
+      );
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { maxLength: 40, size: 'max' }), async (steps) => {
+          const store = await open();
+          const { observer, intake, enrol, report } = observed(store);
+          // More than two pages, so that a count takes a while.
+          const ids = Array.from({ length: 1100 }, (_, n) => `d${String(n).padStart(4, '0')}` as DeviceId);
+          await store.updateDevices(ids, (before, at) => before ?? deviceOf(ids[at] ?? ''));
+          let counting: Promise<unknown> = Promise.resolve();
+          const under: Promise<unknown>[] = [];
+          for (const each of steps) {
+            if (each.kind === 'enrol') under.push(enrol(each.id));
+            else if (each.kind === 'report') under.push(report(each.id, each.running));
+            else if (each.kind === 'turn') await new Promise(setImmediate);
+            else {
+              await counting;
+              counting = observer.tallyUnder(each.program, NOW);
+            }
           }
-        }
-        await Promise.all([counting, ...under]);
-        await intake.drain();
-        for (const program of [PROGRAM, OTHER]) {
-          expect(counts(await observer.tallyUnder(program, NOW))).toEqual(
-            counts(await recount(store, program)),
-          );
-        }
-      }),
-      { numRuns: 25 },
-    );
+          await Promise.all([counting, ...under]);
+          await intake.drain();
+          for (const program of [PROGRAM, OTHER]) {
+            expect(counts(await observer.tallyUnder(program, NOW))).toEqual(
+              counts(await recount(store, program)),
+            );
+          }
+          await observer.close();
+          await store.close();
+        }),
+        { numRuns },
+      );
+    },
+  );
+});
+
+describe('the fleet is counted again', () => {
+  /** A memory store that counts how often it is read whole, and fails where it is told to. */
+  function readStore() {
+    const memory = createMemoryStore({ epoch: 'e' });
+    let reads = 0;
+    const failures: string[] = [];
+    let missed: () => void = () => undefined;
+    const attempt = () => {
+      const failure = failures.shift();
+      if (failure !== undefined) throw new Error(failure);
+    };
+    const store: Store = {
+      ...memory,
+      async read() {
+        reads += 1;
+        attempt();
+        return await memory.read();
+      },
+      async follow(see, onMissed = () => undefined) {
+        attempt();
+        missed = onMissed;
+        return await memory.follow(see, onMissed);
+      },
+    };
+    return { store, failures, reads: () => reads, miss: () => missed() };
+  }
+
+  test('when what counting depends on has changed, and not for another program that counts alike', async () => {
+    const { store, reads } = readStore();
+    const observer = createObserver(store);
+    await observer.tallyUnder(PROGRAM, NOW);
+    await observer.tallyUnder(structuredClone(PROGRAM), NOW + 1);
+    await observer.tallyUnder({ ...PROGRAM, fleet: 'renamed', pollIntervalMs: 1, flags: [FLAG] }, NOW);
+    expect(reads()).toBe(1);
+
+    const [rollout = rolloutOf()] = PROGRAM.rollouts;
+    const device = { tags: { product: 'kiosk' }, retired: true, revoked: false };
+    for (const change of [
+      { rollouts: [{ ...rollout, condition: '*' }] },
+      { devices: { ['d' as DeviceId]: device } },
+      { knownRevisions: [] },
+      { timezone: 'Europe/Oslo' },
+    ]) {
+      const before = reads();
+      await observer.tallyUnder({ ...PROGRAM, ...change }, NOW);
+      expect({ change, reads: reads() - before }).toEqual({ change, reads: 1 });
+    }
+  });
+
+  test('while a ramp runs, because time alone moves devices', async () => {
+    const { store, reads } = readStore();
+    const observer = createObserver(store);
+    const ramp = stageOf({ admits: { kind: 'list', scores: [], rampMs: 100 }, rampStartedAt: NOW });
+    const program = programOf({ candidate: candidate(2, [ramp]) });
+    for (const now of [NOW, NOW + 50, NOW + 150, NOW + 200]) await observer.tallyUnder(program, now);
+    expect(reads()).toBe(3);
+  });
+
+  test('when changes were missed', async () => {
+    const { store, reads, miss } = readStore();
+    let changes = 0;
+    const observer = createObserver(store, () => {
+      changes += 1;
+    });
+    await observer.tallyUnder(PROGRAM, NOW);
+    miss();
+    await observer.tallyUnder(PROGRAM, NOW);
+    await observer.tallyUnder(PROGRAM, NOW);
+    expect({ reads: reads(), changes }).toEqual({ reads: 2, changes: 1 });
+  });
+
+  test('at the next time after a count that failed; the counts before it go on meanwhile', async () => {
+    const { store, reads, failures } = readStore();
+    const { observer, enrol } = observed(store);
+    failures.push('the database is away');
+    await expect(observer.tallyUnder(PROGRAM, NOW)).rejects.toThrow('the database is away');
+    await observer.tallyUnder(PROGRAM, NOW);
+    failures.push('the disk fails');
+    await expect(observer.tallyUnder(OTHER, NOW)).rejects.toThrow('the disk fails');
+    await enrol('a');
+    expect((await observer.tallyUnder(PROGRAM, NOW)).devices).toBe(1);
+    expect(reads()).toBe(2);
+    expect((await observer.tallyUnder(OTHER, NOW)).devices).toBe(1);
+  });
+
+  test('and one that was closed follows no longer', async () => {
+    const { store } = readStore();
+    let changes = 0;
+    const observer = createObserver(store, () => {
+      changes += 1;
+    });
+    await observer.tallyUnder(PROGRAM, NOW);
+    await observer.close();
+    await store.updateDevices(['a' as DeviceId], () => deviceOf('a'));
+    expect(changes).toBe(0);
   });
 });

@@ -12,7 +12,8 @@ import { sha256Hex } from '../../src/core/model/manifest.ts';
 import { type DurationMs, HOUR, MINUTE } from '../../src/core/model/time.ts';
 import type { RolloutStatus } from '../../src/core/status.ts';
 import type { Problem } from '../../src/documents/problem.ts';
-import { openRepository } from '../../src/fleet-repo/isomorphic.ts';
+import { openRepository } from '../../src/fleet-repo/local.ts';
+import type { Forge } from '../../src/forge/forge.ts';
 import type { ReconcileEvent } from '../../src/reconcile/reconciler.ts';
 import { createService, type Service } from '../../src/service.ts';
 import { createDirectClient } from '../../src/simulate/direct-client.ts';
@@ -82,9 +83,9 @@ export interface FleetStatus {
 let keys: Keys | undefined;
 
 export async function createRepositoryFleet(
-  options: { readonly checkedOut?: boolean; readonly world?: World } = {},
+  options: { readonly checkedOut?: boolean; readonly world?: World; readonly forge?: Forge } = {},
 ): Promise<RepositoryFleet> {
-  const { checkedOut = false, world = WORLD } = options;
+  const { checkedOut = false, world = WORLD, forge } = options;
   keys ??= await generateKeys();
   const ours = keys;
   const root = await mkdtemp(join(tmpdir(), 'tidegate-fleet-'));
@@ -118,6 +119,7 @@ export async function createRepositoryFleet(
       clock,
       randomHex: () => sha256Hex(`repository/${drawn++}`).slice(0, 32),
       onEvent: (event) => events.push(event),
+      ...(forge === undefined ? {} : { forge }),
     });
   let service = await start();
 

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { DeviceRecord } from '../../src/core/model/device.ts';
 import type { DeviceId } from '../../src/core/model/ids.ts';
 import type { Program } from '../../src/core/model/program.ts';
-import type { PublishedProgram, Store } from '../../src/store/store.ts';
+import type { DeviceChange, PublishedProgram, Store } from '../../src/store/store.ts';
 
 interface Engine {
   /** A new, empty store. */
@@ -179,19 +179,128 @@ export function storeContract(engine: Engine): void {
     });
   });
 
-  test('the journal is empty at first and then what was last put', async () => {
-    expect(await store.journal()).toEqual({});
-    await store.putJournal({ tip: 'abc', pending: [1, { deep: null }] });
-    await store.putJournal({ tip: 'def', note: 'ä\u2028"\n' });
-    expect(await store.journal()).toEqual({ tip: 'def', note: 'ä\u2028"\n' });
+  test('the program’s version is told without the program, 0 where there is none', async () => {
+    expect(await store.programVersion()).toBe(0);
+    await store.swapProgram(published(1_800_000_000), 0);
+    expect(await store.programVersion()).toBe(1_800_000_000);
   });
 
-  test('the epoch is not empty, stays the same, and differs from another store’s', async () => {
-    const other = await engine.create();
-    expect(await store.epoch()).toMatch(/./);
-    expect(await store.epoch()).toBe(await store.epoch());
-    expect(await other.epoch()).not.toBe(await store.epoch());
-    await other.close();
+  describe('the journal', () => {
+    test('it is empty at first and then what was last written', async () => {
+      expect(await store.journal()).toEqual({ version: 0, journal: {} });
+      expect(await store.swapJournal({ tip: 'abc', pending: [1, { deep: null }] }, 0)).toBe(true);
+      expect(await store.swapJournal({ tip: 'def', note: 'ä\u2028"\n' }, 1)).toBe(true);
+      expect(await store.journal()).toEqual({ version: 2, journal: { tip: 'def', note: 'ä\u2028"\n' } });
+    });
+
+    test('who has not read the newest notes writes nothing', async () => {
+      expect(await store.swapJournal({ by: 'early' }, 1)).toBe(false);
+      expect(await store.journal()).toEqual({ version: 0, journal: {} });
+      await store.swapJournal({ by: 'one' }, 0);
+      expect(await store.swapJournal({ by: 'two' }, 0)).toBe(false);
+      expect(await store.journal()).toEqual({ version: 1, journal: { by: 'one' } });
+    });
+
+    test('of reconcilers that read the same notes, exactly one writes', async () => {
+      const names = ['a', 'b', 'c', 'd'];
+      const results = await Promise.all(names.map((by) => store.swapJournal({ by }, 0)));
+      expect(results.filter(Boolean)).toHaveLength(1);
+      expect((await store.journal()).journal).toEqual({ by: names[results.indexOf(true)] });
+    });
+  });
+
+  describe('the epoch', () => {
+    test('it is not empty, stays the same, and differs from another store’s', async () => {
+      const other = await engine.create();
+      expect(await store.epoch()).toMatch(/./);
+      expect(await store.epoch()).toBe(await store.epoch());
+      expect(await other.epoch()).not.toBe(await store.epoch());
+      await other.close();
+    });
+
+    test('a new one replaces it for good and leaves the devices alone', async () => {
+      await put(store, bare);
+      const before = await store.epoch();
+      const drawn = await store.newEpoch();
+      expect(drawn).not.toBe(before);
+      expect(await store.epoch()).toBe(drawn);
+      expect(await store.newEpoch()).not.toBe(drawn);
+      expect(await store.device(bare.id)).toEqual(bare);
+    });
+  });
+
+  describe('the feed', () => {
+    test('every commit is told once and in order, and what changed nothing is not told', async () => {
+      await put(store, device('before'));
+      const feed = await followed(store);
+      await put(store, device('a'), device('b'));
+      await store.updateDevices([device('a').id], (before) => before);
+      await expect(store.updateDevices([device('a').id], () => device('b'))).rejects.toThrow();
+      await put(store, device('a', 2));
+      await store.updateDevices([device('b').id], () => undefined);
+      await feed.until(3);
+      expect(feed.told.map(({ changes }) => changes)).toEqual([
+        [
+          { before: undefined, after: device('a') },
+          { before: undefined, after: device('b') },
+        ],
+        [{ before: device('a'), after: device('a', 2) }],
+        [{ before: device('b'), after: undefined }],
+      ]);
+      const [first = Number.NaN] = feed.told.map(({ position }) => position);
+      expect(feed.told.map(({ position }) => position)).toEqual([first, first + 1, first + 2]);
+      expect(feed.missed).toBe(0);
+      await feed.close();
+    });
+
+    test('who closed is told nothing more; the others go on', async () => {
+      const [one, other] = [await followed(store), await followed(store)];
+      await put(store, device('a'));
+      await Promise.all([one.until(1), other.until(1)]);
+      await one.close();
+      await put(store, device('b'));
+      await other.until(2);
+      expect(one.told).toHaveLength(1);
+      await other.close();
+    });
+
+    test('a reading is as of one position: with what is told after it, it is the fleet', async () => {
+      const feed = await followed(store);
+      const ids = Array.from({ length: 1200 }, (_, n) => `d${String(n).padStart(4, '0')}`);
+      await put(store, ...ids.map((id) => device(id)));
+      const reading = await store.read();
+      const seen = new Map<DeviceId, DeviceRecord>();
+      let commits = 1;
+      for await (const page of reading.pages()) {
+        for (const record of page) seen.set(record.id, record);
+        // Behind the page, ahead of it, new ones and ones that leave.
+        await put(
+          store,
+          device('d0000', 100 + commits),
+          device('d1199', 100 + commits),
+          device(`new-${commits}`),
+        );
+        await store.updateDevices([device(`d00${10 + commits}`).id], () => undefined);
+        commits += 2;
+      }
+      await reading.close();
+      expect(seen.size).toBe(1200);
+      expect([...seen.values()].every((record) => record.serial === 1)).toBe(true);
+
+      await feed.until(commits);
+      for (const { changes, position } of feed.told) {
+        if (position <= reading.position) continue;
+        for (const { before, after } of changes) {
+          const id = (after ?? before)?.id;
+          if (id === undefined) continue;
+          expect(seen.get(id)).toEqual(before);
+          if (after === undefined) seen.delete(id);
+          else seen.set(id, after);
+        }
+      }
+      expect(sorted(seen)).toEqual(await store.devices({ limit: 2000 }));
+      await feed.close();
+    });
   });
 
   test('any operations leave the same devices as they leave in a plain map', async () => {
@@ -281,6 +390,35 @@ export async function put(store: Store, ...records: readonly DeviceRecord[]): Pr
     records.map((record) => record.id),
     (_, index) => records[index],
   );
+}
+
+/** Follows the store and keeps what it is told. */
+export async function followed(store: Store) {
+  const told: { readonly changes: readonly DeviceChange[]; readonly position: number }[] = [];
+  const waiting: { readonly count: number; readonly resolve: () => void }[] = [];
+  let missed = 0;
+  const following = await store.follow(
+    (changes, position) => {
+      told.push({ changes, position });
+      for (const { count, resolve } of waiting) if (told.length >= count) resolve();
+    },
+    () => {
+      missed += 1;
+    },
+  );
+  return {
+    told,
+    get missed() {
+      return missed;
+    },
+    /** Resolves when `count` commits have been told. */
+    until: (count: number) =>
+      new Promise<void>((resolve) => {
+        if (told.length >= count) resolve();
+        else waiting.push({ count, resolve });
+      }),
+    close: () => following.close(),
+  };
 }
 
 async function idsFrom(store: Store, page: { after?: DeviceId; limit: number }): Promise<DeviceId[]> {

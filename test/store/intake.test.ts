@@ -12,7 +12,7 @@ import type { DeviceId } from '../../src/core/model/ids.ts';
 import { createIntake } from '../../src/store/intake.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
-import type { DeviceChange, Store } from '../../src/store/store.ts';
+import type { Store } from '../../src/store/store.ts';
 import { device } from './contract.ts';
 
 /** A memory store that notes the size of each commit and does something first: waits, or fails. */
@@ -24,7 +24,7 @@ function watchedStore(beforeCommit: () => void | Promise<void> = () => {}) {
     async updateDevices(ids, update) {
       commits.push(ids.length);
       await beforeCommit();
-      return store.updateDevices(ids, update);
+      return await store.updateDevices(ids, update);
     },
   };
   return { store: watched, commits };
@@ -36,12 +36,11 @@ const countUp = (name: string) => (before: DeviceRecord | undefined) => {
   const after = device(name, (before?.serial ?? 0) + 1);
   return { after, result: after.serial };
 };
-const ignore = () => {};
 
 describe('the intake', () => {
   test('what is submitted in one turn is committed together, in order, and answered one by one', async () => {
     const { store, commits } = watchedStore();
-    const intake = createIntake(store, { onChanges: ignore });
+    const intake = createIntake(store);
     const answers = await Promise.all(
       ['a', 'b', 'a', 'a'].map((name) => intake.submit(id(name), countUp(name))),
     );
@@ -57,7 +56,7 @@ describe('the intake', () => {
       underWay.resolve();
       return release.promise;
     });
-    const intake = createIntake(store, { maxBatch: 3, onChanges: ignore });
+    const intake = createIntake(store, { maxBatch: 3 });
     const first = intake.submit(id('a'), countUp('a'));
     await underWay.promise;
     const others = ['a', 'b', 'c', 'a'].map((name) => intake.submit(id(name), countUp(name)));
@@ -67,7 +66,7 @@ describe('the intake', () => {
     expect(commits).toEqual([1, 3, 1]);
   });
 
-  test('nothing is answered before the commit is durable, and the changes are told before the answers', async () => {
+  test('nothing is answered before the commit is durable and its followers were told', async () => {
     const events: string[] = [];
     const underWay = Promise.withResolvers<void>();
     const release = Promise.withResolvers<void>();
@@ -77,9 +76,8 @@ describe('the intake', () => {
       await release.promise;
       events.push('committed');
     });
-    const intake = createIntake(store, {
-      onChanges: (changes) => events.push(`changes ${changes.map(({ after }) => after?.id)}`),
-    });
+    await store.follow((changes) => void events.push(`changes ${changes.map(({ after }) => after?.id)}`));
+    const intake = createIntake(store);
     const answers = ['a', 'b'].map(async (name) => {
       await intake.submit(id(name), countUp(name));
       events.push(`answered ${name}`);
@@ -92,21 +90,9 @@ describe('the intake', () => {
     expect(events).toEqual(['committing', 'committed', 'changes a,b', 'answered a', 'answered b']);
   });
 
-  test('the changes are told once per commit, those that changed nothing left out', async () => {
-    const told: (readonly DeviceChange[])[] = [];
-    const intake = createIntake(createMemoryStore({ epoch: 'test' }), {
-      onChanges: (changes) => told.push(changes),
-    });
-    await Promise.all([
-      intake.submit(id('a'), countUp('a')),
-      intake.submit(id('b'), (before) => ({ after: before, result: 'nothing' })),
-    ]);
-    expect(told).toEqual([[{ before: undefined, after: device('a', 1) }]]);
-  });
-
   test('an update that throws rejects alone; the others of its commit are written', async () => {
     const { store, commits } = watchedStore();
-    const intake = createIntake(store, { onChanges: ignore });
+    const intake = createIntake(store);
     const settled = await Promise.allSettled([
       intake.submit(id('a'), countUp('a')),
       intake.submit(id('b'), () => {
@@ -129,32 +115,21 @@ describe('the intake', () => {
       commitsBegun += 1;
       if (commitsBegun === 1) throw new Error('the disk is full');
     });
-    const told: (readonly DeviceChange[])[] = [];
-    const intake = createIntake(store, { maxBatch: 2, onChanges: (changes) => told.push(changes) });
+    const told: number[] = [];
+    await store.follow((changes) => void told.push(changes.length));
+    const intake = createIntake(store, { maxBatch: 2 });
     const settled = await Promise.allSettled(
       ['a', 'b', 'c'].map((name) => intake.submit(id(name), countUp(name))),
     );
     const rejected = { status: 'rejected', reason: new Error('the disk is full') };
     expect(settled).toEqual([rejected, rejected, { status: 'fulfilled', value: 1 }]);
-    expect(told).toHaveLength(1);
+    expect(told).toEqual([1]);
     expect(await intake.submit(id('a'), countUp('a'))).toBe(1);
-  });
-
-  test('a listener that throws is heard of by those it concerns, and the next commit goes on', async () => {
-    let throws = true;
-    const intake = createIntake(createMemoryStore({ epoch: 'test' }), {
-      onChanges: () => {
-        if (throws) throw new TypeError('listener');
-      },
-    });
-    await expect(intake.submit(id('a'), countUp('a'))).rejects.toThrow(new TypeError('listener'));
-    throws = false;
-    expect(await intake.submit(id('a'), countUp('a'))).toBe(2);
   });
 
   test('a full queue refuses at once, and takes more when it has been worked off', async () => {
     const { store } = watchedStore();
-    const intake = createIntake(store, { maxQueued: 2, onChanges: ignore });
+    const intake = createIntake(store, { maxQueued: 2 });
     const accepted = [intake.submit(id('a'), countUp('a')), intake.submit(id('b'), countUp('b'))];
     await expect(intake.submit(id('c'), countUp('c'))).rejects.toMatchObject({
       code: 'intake-full',
@@ -167,29 +142,13 @@ describe('the intake', () => {
 
   test('draining waits for everything that was submitted, and not at all when there is nothing', async () => {
     const { store, commits } = watchedStore();
-    const intake = createIntake(store, { maxBatch: 10, onChanges: ignore });
+    const intake = createIntake(store, { maxBatch: 10 });
     await intake.drain();
     const submitted = Array.from({ length: 95 }, (_, n) => intake.submit(id(`d${n}`), countUp(`d${n}`)));
     await intake.drain();
     expect(await store.deviceCount()).toBe(95);
     expect(commits).toHaveLength(10);
     expect(await Promise.all(submitted)).toEqual(submitted.map(() => 1));
-  });
-
-  test('exclusive work sees no commit begin or end, and commits go on after it, also where it fails', async () => {
-    const { store } = watchedStore();
-    const changed: number[] = [];
-    const intake = createIntake(store, { onChanges: (changes) => changed.push(changes.length) });
-    const submitted = Array.from({ length: 5 }, (_, n) => intake.submit(id(`d${n}`), countUp(`d${n}`)));
-    await intake.exclusive(async () => {
-      const counted = await store.deviceCount();
-      await nextTurn();
-      expect(await store.deviceCount()).toBe(counted);
-      expect(changed.reduce((sum, count) => sum + count, 0)).toBe(counted);
-    });
-    await expect(intake.exclusive(() => Promise.reject(new Error('cut off')))).rejects.toThrow('cut off');
-    expect(await Promise.all(submitted)).toEqual([1, 1, 1, 1, 1]);
-    expect(await intake.submit(id('later'), countUp('later'))).toBe(1);
   });
 });
 

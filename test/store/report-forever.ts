@@ -9,7 +9,7 @@ import { openSqliteStore } from '../../src/store/sqlite.ts';
 const [, , path] = process.argv;
 assert(path !== undefined, 'usage: report-forever.ts DATABASE');
 const store = await openSqliteStore(path, { epoch: () => 'killed' });
-const intake = createIntake(store, { maxBatch: 16, onChanges: () => {} });
+const intake = createIntake(store, { maxBatch: 16 });
 
 async function reportForever(name: string): Promise<void> {
   const id = name as DeviceId;

@@ -6,8 +6,8 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { applyReport } from '../../src/core/model/device.ts';
 import type { Revision } from '../../src/core/model/ids.ts';
-import { MIGRATIONS, migrate } from '../../src/store/migrations.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
+import { migrateSqlite, SQLITE_MIGRATIONS } from '../../src/store/sqlite-schema.ts';
 import type { Store } from '../../src/store/store.ts';
 import { device, published, put, reporting, storeContract } from './contract.ts';
 
@@ -49,7 +49,7 @@ describe('the SQLite store', () => {
     const before = await openAt(path);
     await put(before, reporting, device('other'));
     await before.swapProgram(published(7), 0);
-    await before.putJournal({ tip: 'abc' });
+    await before.swapJournal({ tip: 'abc' }, 0);
     const epoch = await before.epoch();
     await before.close();
 
@@ -57,7 +57,7 @@ describe('the SQLite store', () => {
     expect(await after.epoch()).toBe(epoch);
     expect(await after.devices({ limit: 10 })).toEqual([device('other'), reporting]);
     expect(await after.program()).toEqual(published(7));
-    expect(await after.journal()).toEqual({ tip: 'abc' });
+    expect(await after.journal()).toEqual({ version: 1, journal: { tip: 'abc' } });
     await after.close();
   });
 
@@ -222,20 +222,22 @@ describe('migrations', () => {
 
   test('those already applied are left alone, and new ones follow', () => {
     const db = new DatabaseSync(':memory:');
-    migrate(db);
-    migrate(db);
-    expect(versionIn(db)).toBe(MIGRATIONS.length);
-    const more = [...MIGRATIONS, 'CREATE TABLE later (x TEXT) STRICT', 'ALTER TABLE later ADD y TEXT'];
-    migrate(db, more);
-    migrate(db, more);
-    expect(versionIn(db)).toBe(MIGRATIONS.length + 2);
+    migrateSqlite(db);
+    migrateSqlite(db);
+    expect(versionIn(db)).toBe(SQLITE_MIGRATIONS.length);
+    const more = [...SQLITE_MIGRATIONS, 'CREATE TABLE later (x TEXT) STRICT', 'ALTER TABLE later ADD y TEXT'];
+    migrateSqlite(db, more);
+    migrateSqlite(db, more);
+    expect(versionIn(db)).toBe(SQLITE_MIGRATIONS.length + 2);
     db.close();
   });
 
   test('one that fails leaves the schema of the one before', () => {
     const db = new DatabaseSync(':memory:');
-    expect(() => migrate(db, [...MIGRATIONS, 'CREATE TABLE half (x); CREATE NONSENSE'])).toThrow('NONSENSE');
-    expect(versionIn(db)).toBe(MIGRATIONS.length);
+    expect(() => migrateSqlite(db, [...SQLITE_MIGRATIONS, 'CREATE TABLE half (x); CREATE NONSENSE'])).toThrow(
+      'NONSENSE',
+    );
+    expect(versionIn(db)).toBe(SQLITE_MIGRATIONS.length);
     expect(db.prepare(`SELECT name FROM sqlite_schema WHERE name = 'half'`).get()).toBeUndefined();
     db.close();
   });
@@ -249,7 +251,7 @@ describe('migrations', () => {
     await checkRefused(
       path,
       'store-newer',
-      new RegExp(`up to ${MIGRATIONS.length}, found 99; run the Tidegate`),
+      new RegExp(`up to ${SQLITE_MIGRATIONS.length}, found 99; run the Tidegate`),
     );
   });
 });

@@ -46,6 +46,7 @@ test('a token says whose it is', async () => {
     kind: 'ok',
     id,
     device: { publicKey: key.publicKey },
+    until: NOW + 11 * MINUTE,
   });
 });
 

@@ -7,6 +7,10 @@
  * the candidate, if an open stage contains the device; otherwise what the device already runs or installs of the
  * candidate or of an attempt it was admitted to, so that pausing and superseding never downgrade; otherwise
  * known-good; otherwise the next rollout. With nothing left the device keeps what it runs.
+ *
+ * While its install window is closed a rollout gives a device nothing but what that already runs or installs, and still
+ * takes it: the next rollout's would be an install, too. Two things do not wait: the return from a revision that was
+ * rolled back, whatever rollout of higher precedence the device waits for, and an emergency.
  */
 import { type DeviceRecord, isInstalling } from '../model/device.ts';
 import type { RolloutName } from '../model/ids.ts';
@@ -17,33 +21,51 @@ import type {
   ProgramRevision,
   ProgramRollout,
 } from '../model/program.ts';
-import type { Instant } from '../model/time.ts';
+import type { DurationMs, Instant } from '../model/time.ts';
 import { admits, willAdmit } from '../select/admission.ts';
 import { scoreOf } from '../select/score.ts';
 import { compileCondition } from '../target/condition.ts';
-
-/** A device as conditions see it: the operators' overrides are laid over its tags. */
-export interface Subject {
-  readonly id: DeviceRecord['id'];
-  readonly tags: Readonly<Record<string, string>>;
-  readonly retired: boolean;
-  readonly report?: DeviceRecord['report'];
-}
+import { type WindowState, windowAt } from '../window/install-window.ts';
+import { type Subject, subjectOf, windowOf } from './subject.ts';
 
 /** What one rollout has for one device. */
 export type Placement =
   | { readonly kind: 'notMatching' }
-  | { readonly kind: 'candidate'; readonly revision: ProgramCandidate; readonly stage: number }
-  | {
-      readonly kind: 'keeps';
-      readonly revision: ProgramCandidate;
-      readonly because: 'candidate' | 'superseded';
-    }
-  | { readonly kind: 'knownGood'; readonly revision: ProgramRevision; readonly waiting: Waiting }
-  | { readonly kind: 'nothing'; readonly waiting: Waiting };
+  | ((
+      | {
+          readonly kind: 'candidate';
+          readonly revision: ProgramCandidate;
+          readonly stage: number;
+          /** When the window closes, for a device that has yet to begin. */
+          readonly installBy?: Instant;
+        }
+      | {
+          readonly kind: 'keeps';
+          readonly revision: ProgramCandidate;
+          readonly because: 'candidate' | 'superseded';
+        }
+      | {
+          readonly kind: 'knownGood';
+          readonly revision: ProgramRevision;
+          readonly waiting: Waiting;
+          readonly installBy?: Instant;
+          /** From a revision that was rolled back. */
+          readonly returns?: true;
+        }
+      | { readonly kind: 'nothing'; readonly waiting: Waiting }
+    ) & {
+      /** From when on time alone may change it: the device's install window opens or closes, its ramp goes on. */
+      readonly until?: Instant;
+    });
 
-/** Why a device that matches does not get the candidate. */
-export type Waiting = 'noCandidate' | 'offersStopped' | 'notInOpenStage' | 'inRamp' | 'noUnit';
+/** Why a device that matches does not get the candidate; or, outside its install window, neither that nor known-good. */
+export type Waiting =
+  | 'noCandidate'
+  | 'offersStopped'
+  | 'notInOpenStage'
+  | 'inRamp'
+  | 'noUnit'
+  | 'outsideWindow';
 
 export type Assignment = (
   | {
@@ -51,73 +73,105 @@ export type Assignment = (
       readonly rollout: RolloutName;
       readonly revision: ProgramRevision;
       readonly placement: Placement;
+      /** A device that has not begun by then must not begin: its install window closes. Absent: no window bounds it. */
+      readonly installBy?: Instant;
     }
   | { readonly kind: 'nothing' }
 ) & {
   /** From when on time alone may change the answer; absent: only another program, or news of the device. */
   readonly until?: Instant;
+  /** Of the device's site, where it has its own. */
+  readonly pollIntervalMs?: DurationMs;
 };
 
 export function assign(program: Program, device: DeviceRecord, now: Instant): Assignment {
   const subject = subjectOf(program, device);
-  let until: { readonly until?: Instant } = {};
+  const pollIntervalMs = subject.site?.pollIntervalMs;
+  const common = pollIntervalMs === undefined ? {} : { pollIntervalMs };
+  let until: Instant | undefined;
+  let taken = false;
   for (const rollout of program.rollouts) {
     const placement = place(rollout, subject, now);
-    // When the ramp reaches the device could be computed; nobody needs it.
-    if ('waiting' in placement && placement.waiting === 'inRamp') until = { until: now };
-    if ('revision' in placement) {
-      return { kind: 'revision', rollout: rollout.name, revision: placement.revision, placement, ...until };
+    if (placement.kind !== 'notMatching') until = earlier(until, placement.until);
+    if (givesRevision(placement, taken)) {
+      return { ...assignmentOf(rollout, placement), ...common, ...(until === undefined ? {} : { until }) };
     }
+    taken ||= takes(placement);
   }
-  return { kind: 'nothing', ...until };
+  return { kind: 'nothing', ...common, ...(until === undefined ? {} : { until }) };
 }
 
-/** The device with the operators' overrides laid over it. */
-export function subjectOf(program: Program, device: DeviceRecord): Subject {
-  const override = Object.hasOwn(program.devices, device.id) ? program.devices[device.id] : undefined;
-  return {
-    id: device.id,
-    tags: override === undefined ? device.tags : overlay(device.tags, override.tags),
-    retired: override?.retired ?? false,
-    ...(device.report === undefined ? {} : { report: device.report }),
-  };
+/** What a rollout gives; everything about it is in the placement. */
+export function assignmentOf(
+  rollout: ProgramRollout,
+  placement: Extract<Placement, { revision: unknown }>,
+): Extract<Assignment, { kind: 'revision' }> {
+  const { revision } = placement;
+  const installBy = 'installBy' in placement ? placement.installBy : undefined;
+  const limit = installBy === undefined ? {} : { installBy };
+  return { kind: 'revision', rollout: rollout.name, revision, placement, ...limit };
 }
 
-function overlay(
-  tags: Readonly<Record<string, string>>,
-  over: Readonly<Record<string, string | null>>,
-): Readonly<Record<string, string>> {
-  const merged: Record<string, string> = { ...tags };
-  for (const [name, value] of Object.entries(over)) {
-    if (value === null) delete merged[name];
-    else merged[name] = value;
-  }
-  return merged;
+/** Whether the rollout leaves nothing to those below it, though it may have nothing for the device before its window. */
+export function takes(placement: Placement): boolean {
+  return 'revision' in placement || ('waiting' in placement && placement.waiting === 'outsideWindow');
+}
+
+/** Whether the device gets what the placement has; `taken`: a rollout above took it and waits for its window. */
+export function givesRevision(
+  placement: Placement,
+  taken: boolean,
+): placement is Extract<Placement, { revision: unknown }> {
+  if (!('revision' in placement)) return false;
+  return !taken || (placement.kind === 'knownGood' && placement.returns === true);
+}
+
+/** The earlier of two instants that need not come. */
+export function earlier(a: Instant | undefined, b: Instant | undefined): Instant | undefined {
+  return a === undefined || (b !== undefined && b < a) ? b : a;
 }
 
 /** What this rollout alone would do with the device. */
 export function place(rollout: ProgramRollout, subject: Subject, now: Instant): Placement {
   if (subject.retired || !compileCondition(rollout.condition).matches(subject))
     return { kind: 'notMatching' };
-  const { candidate } = rollout;
+  const { candidate, knownGood, withdrawn } = rollout;
+  const window = windowOf(rollout, subject);
+  const { isOpen, until } = window === undefined ? ALWAYS_OPEN : windowAt(window, now);
+  const next = until === undefined ? {} : { until };
+  /** Only what the device has yet to begin is bound to the window. */
+  const limit = (revision: ProgramRevision) =>
+    !isOpen || until === undefined || hasOrInstalls(subject, revision) ? {} : { installBy: until };
+
   let waiting: Waiting = 'noCandidate';
   if (candidate !== undefined) {
     const stage = stageOf(candidate, subject, now);
-    if (stage !== undefined && candidate.offers) return { kind: 'candidate', revision: candidate, stage };
-    if (hasOrInstalls(subject, candidate))
-      return { kind: 'keeps', revision: candidate, because: 'candidate' };
-    waiting = candidate.offers ? whyNotIn(candidate, subject) : 'offersStopped';
+    const isOffered = stage !== undefined && candidate.offers;
+    const has = hasOrInstalls(subject, candidate);
+    if (isOffered && (isOpen || has || candidate.emergency === true)) {
+      const bound = candidate.emergency === true ? {} : limit(candidate);
+      return { kind: 'candidate', revision: candidate, stage, ...bound, ...next };
+    }
+    if (has) return { kind: 'keeps', revision: candidate, because: 'candidate', ...next };
+    waiting = isOffered ? 'outsideWindow' : candidate.offers ? whyNotIn(candidate, subject) : 'offersStopped';
   }
   for (const kept of rollout.kept) {
     if (hasOrInstalls(subject, kept) && stageOf(kept, subject, now) !== undefined) {
-      return { kind: 'keeps', revision: kept, because: 'superseded' };
+      return { kind: 'keeps', revision: kept, because: 'superseded', ...next };
     }
   }
-  if (rollout.knownGood !== undefined && compileCondition(rollout.knownGood.condition).matches(subject)) {
-    return { kind: 'knownGood', revision: rollout.knownGood, waiting };
+  // When the ramp reaches the device could be computed; nobody needs it.
+  const soon = waiting === 'inRamp' ? { until: now } : next;
+  if (knownGood !== undefined && compileCondition(knownGood.condition).matches(subject)) {
+    const common = { kind: 'knownGood', revision: knownGood, waiting, ...soon } as const;
+    if (withdrawn !== undefined && hasOrInstalls(subject, withdrawn)) return { ...common, returns: true };
+    if (isOpen || hasOrInstalls(subject, knownGood)) return { ...common, ...limit(knownGood) };
+    waiting = 'outsideWindow';
   }
-  return { kind: 'nothing', waiting };
+  return { kind: 'nothing', waiting, ...soon };
 }
+
+const ALWAYS_OPEN: WindowState = { isOpen: true };
 
 /** The first open stage that contains the device, by index. */
 export function stageOf(candidate: ProgramCandidate, subject: Subject, now: Instant): number | undefined {
@@ -146,7 +200,9 @@ export function unitIdOf(unit: string, subject: Pick<Subject, 'id' | 'tags'>): s
 }
 
 function whyNotIn(candidate: ProgramCandidate, subject: Subject): Waiting {
-  if (candidate.stages.some((stage) => contains(candidate, stage, subject, 'afterRamp'))) return 'inRamp';
+  const willTake = (stage: OpenStage) =>
+    stage.admits.rampMs !== undefined && contains(candidate, stage, subject, 'afterRamp');
+  if (candidate.stages.some(willTake)) return 'inRamp';
   if (candidate.stages.some((stage) => unitIdOf(stage.unit, subject) === undefined)) return 'noUnit';
   return 'notInOpenStage';
 }

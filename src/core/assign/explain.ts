@@ -1,7 +1,9 @@
 /** In sentences: why a device has what it has. Every device has a reason, and it is the rule that applied. */
 import type { DeviceOverride } from '../model/desired.ts';
 import type { Program, ProgramRollout } from '../model/program.ts';
+import { formatInstant } from '../model/time.ts';
 import type { RolloutReport } from '../plan/contract.ts';
+import { takes } from './assign.ts';
 import type { Progress, RolloutStanding, Standing } from './standing.ts';
 
 export interface Explanation {
@@ -20,7 +22,9 @@ export function explain(
 ): Explanation {
   const rollouts = standing.rollouts.map((each) => {
     const rollout = program.rollouts.find(({ name }) => name === each.rollout);
-    return { rollout: each.rollout, reason: reasonOf(each, rollout, report) };
+    const { assignment } = standing;
+    const gives = assignment.kind === 'revision' && assignment.rollout === each.rollout;
+    return { rollout: each.rollout, reason: reasonOf(each, { rollout, report, gives }) };
   });
   return { summary: summaryOf(standing, override), rollouts };
 }
@@ -35,18 +39,22 @@ function summaryOf(standing: Standing, override: DeviceOverride | undefined): st
     const { rollout, revision } = assignment;
     return `gets ${revision.manifest.distributionSet} from ${rollout}, attempt ${revision.attempt}`;
   }
-  return standing.rollouts.length === 0
-    ? 'gets nothing and keeps what it runs: no rollout matches it'
-    : 'gets nothing and keeps what it runs: no rollout that matches it has anything for it yet';
+  const why =
+    standing.rollouts.length === 0
+      ? 'no rollout matches it'
+      : standing.rollouts.some(({ placement }) => takes(placement))
+        ? 'its install window is closed'
+        : 'no rollout that matches it has anything for it yet';
+  return `gets nothing and keeps what it runs: ${why}`;
 }
 
 function reasonOf(
   standing: RolloutStanding,
-  rollout: ProgramRollout | undefined,
-  report: readonly RolloutReport[],
+  at: { rollout: ProgramRollout | undefined; report: readonly RolloutReport[]; gives: boolean },
 ): string {
   const { placement, shadowedBy } = standing;
-  if (shadowedBy !== undefined) return `${shadowedBy} has precedence and took the device`;
+  const { rollout, report, gives } = at;
+  if (shadowedBy !== undefined && !gives) return `${shadowedBy} has precedence and took the device`;
   const waits = report.find((each) => each.rollout === standing.rollout);
   const because = waits === undefined ? '' : ` (${waits.reason})`;
   switch (placement.kind) {
@@ -59,6 +67,9 @@ function reasonOf(
         ? `it has attempt ${placement.revision.attempt}, which was given up; it keeps it until a stage takes it in${failureText(standing)}`
         : `it already has attempt ${placement.revision.attempt} and keeps it${failureText(standing)}${because}`;
     case 'knownGood':
+      if (placement.returns) {
+        return `known-good of attempt ${placement.revision.attempt}, in place of one that was rolled back${failureText(standing)}${because}`;
+      }
       return `known-good of attempt ${placement.revision.attempt}; ${waitingText(standing, rollout)}${failureText(standing)}${because}`;
     case 'nothing':
       return `${waitingText(standing, rollout)}${because}`;
@@ -78,6 +89,10 @@ function waitingText(standing: RolloutStanding, rollout: ProgramRollout | undefi
       return `attempt ${attempt} makes no offers`;
     case 'notInOpenStage':
       return `no open stage of attempt ${attempt} contains it yet`;
+    case 'outsideWindow':
+      return placement.until === undefined
+        ? 'it waits for its install window'
+        : `it waits for its install window, which opens at ${formatInstant(placement.until)}`;
     case 'inRamp':
       return `the ramp of attempt ${attempt} has not reached it yet`;
     case 'noUnit': {

@@ -8,20 +8,33 @@ import type { Gate } from '../model/desired.ts';
 import { type DeviceRecord, isInstalling, type ReportedState } from '../model/device.ts';
 import type { Revision, RolloutName } from '../model/ids.ts';
 import type { StageCounts } from '../model/outcome.ts';
-import type { Program, ProgramRollout } from '../model/program.ts';
+import type { OpenStage, Program, ProgramCandidate, ProgramRollout } from '../model/program.ts';
 import type { Instant } from '../model/time.ts';
 import { compileCondition } from '../target/condition.ts';
-import { type Assignment, type Placement, place, type Subject, stageOf, subjectOf } from './assign.ts';
+import type { ZonedWindow } from '../window/install-window.ts';
+import {
+  type Assignment,
+  assignmentOf,
+  earlier,
+  givesRevision,
+  type Placement,
+  place,
+  stageOf,
+  takes,
+} from './assign.ts';
+import { type Subject, subjectOf, windowOf } from './subject.ts';
 
 export interface Standing {
   readonly assignment: Assignment;
   /** One per rollout whose target condition the device matches, highest precedence first. */
   readonly rollouts: readonly RolloutStanding[];
   readonly status: DeviceStatus;
+  /** From when on time alone may change the status, but for a ramp, which changes it all the time. */
+  readonly until?: Instant;
 }
 
 /**
- * unknown: never reported. registered: nothing is assigned. pending: not yet there. inSync: runs what it is assigned
+ * unknown: never reported. registered: nothing is assigned. pending: not yet there, or waiting for its install window. inSync: runs what it is assigned
  * and its gates hold. error: it failed, or a gate does. drifted: it runs what nobody assigned.
  */
 export type DeviceStatus = 'unknown' | 'registered' | 'pending' | 'inSync' | 'error' | 'drifted';
@@ -36,7 +49,12 @@ export interface RolloutStanding {
   /** With that revision, where there is one. */
   readonly progress?: Progress;
   /** Index of the candidate's first open stage that contains the device, and where the device stands in it. */
-  readonly stage?: { readonly index: number; readonly progress: Progress };
+  readonly stage?: {
+    readonly index: number;
+    readonly progress: Progress;
+    /** The window that it had to wait for, or has to, while it has not succeeded. */
+    readonly window?: ZonedWindow;
+  };
   /** Matches now, but did not match the condition under which known-good succeeded. */
   readonly newcomer: boolean;
   /** Still runs or installs the revision that was rolled back. */
@@ -59,16 +77,20 @@ export function standingOf(program: Program, device: DeviceRecord, now: Instant)
   const subject = subjectOf(program, device);
   const rollouts: RolloutStanding[] = [];
   let assignment: Assignment = { kind: 'nothing' };
+  let until: Instant | undefined;
+  let taken: RolloutName | undefined;
   for (const rollout of program.rollouts) {
     const placement = place(rollout, subject, now);
     if (placement.kind === 'notMatching') continue;
-    const taken = assignment.kind === 'revision' ? assignment.rollout : undefined;
     rollouts.push(standingIn(rollout, { subject, placement, shadowedBy: taken, now }));
-    if (taken === undefined && 'revision' in placement) {
-      assignment = { kind: 'revision', rollout: rollout.name, revision: placement.revision, placement };
+    if (assignment.kind === 'nothing' && givesRevision(placement, taken !== undefined)) {
+      assignment = assignmentOf(rollout, placement);
     }
+    if (takes(placement)) taken ??= rollout.name;
+    if (placement.until !== undefined && placement.until > now) until = earlier(until, placement.until);
   }
-  return { assignment, rollouts, status: statusOf(program, assignment, rollouts, subject.report) };
+  const status = statusOf(program, assignment, rollouts, subject.report);
+  return { assignment, rollouts, status, ...(until === undefined ? {} : { until }) };
 }
 
 function standingIn(
@@ -77,25 +99,44 @@ function standingIn(
 ): RolloutStanding {
   const { subject, placement, shadowedBy, now } = at;
   const { candidate, knownGood, withdrawn } = rollout;
-  const index = candidate === undefined ? undefined : stageOf(candidate, subject, now);
+  const index =
+    placement.kind === 'candidate'
+      ? placement.stage
+      : candidate === undefined
+        ? undefined
+        : stageOf(candidate, subject, now);
   const stage = index === undefined ? undefined : candidate?.stages[index];
   const inStage =
     candidate === undefined || index === undefined || stage === undefined
       ? undefined
-      : { index, progress: progressOf(subject.report, candidate.revision, stage.gates) };
+      : stageStanding(rollout, subject, { index, candidate, stage });
   const progress = progressIn(rollout, placement, inStage?.progress, subject.report);
-  return {
+  const standing: { -readonly [Key in keyof RolloutStanding]: RolloutStanding[Key] } = {
     rollout: rollout.name,
     placement,
-    ...(shadowedBy === undefined ? {} : { shadowedBy }),
     health: healthOf(progress),
-    ...(progress === undefined ? {} : { progress }),
-    ...(inStage === undefined ? {} : { stage: inStage }),
     newcomer: knownGood !== undefined && !compileCondition(knownGood.condition).matches(subject),
     onWithdrawn:
       withdrawn !== undefined &&
       (subject.report?.running === withdrawn.revision || isInstalling(subject.report, withdrawn.revision)),
   };
+  // Spreading what may be there into the literal would be shorter, and a third of what counting a fleet costs.
+  if (shadowedBy !== undefined) standing.shadowedBy = shadowedBy;
+  if (progress !== undefined) standing.progress = progress;
+  if (inStage !== undefined) standing.stage = inStage;
+  return standing;
+}
+
+function stageStanding(
+  rollout: ProgramRollout,
+  subject: Subject,
+  at: { index: number; candidate: ProgramCandidate; stage: OpenStage },
+): NonNullable<RolloutStanding['stage']> {
+  const { index, candidate, stage } = at;
+  const progress = progressOf(subject.report, candidate.revision, stage.gates);
+  const isBound = progress.state !== 'succeeded' && candidate.emergency !== true;
+  const window = isBound ? windowOf(rollout, subject) : undefined;
+  return { index, progress, ...(window === undefined ? {} : { window }) };
 }
 
 /** How far the device has come with `revision`, judged by the gates. A device that says it failed has failed, whatever runs. */
@@ -154,7 +195,11 @@ function statusOf(
   report: ReportedState | undefined,
 ): DeviceStatus {
   if (report === undefined) return 'unknown';
-  if (assignment.kind === 'nothing') return 'registered';
+  if (assignment.kind === 'nothing') {
+    // What waits for its install window has something coming.
+    const waits = rollouts.some(({ placement, shadowedBy }) => shadowedBy === undefined && takes(placement));
+    return waits ? 'pending' : 'registered';
+  }
   const health = rollouts.find((each) => each.rollout === assignment.rollout)?.health;
   if (health === 'healthy') return 'inSync';
   if (health === 'unhealthy') return 'error';

@@ -4,12 +4,17 @@
  */
 import type { RolloutName } from '../model/ids.ts';
 import type { StageCounts } from '../model/outcome.ts';
+import type { Instant } from '../model/time.ts';
+import { windowKey, type ZonedWindow } from '../window/install-window.ts';
+import { earlier } from './assign.ts';
 import type { DeviceStatus, RolloutStanding, Standing } from './standing.ts';
 
 export interface Tally {
   devices: number;
   status: Record<DeviceStatus, number>;
   rollouts: Map<RolloutName, RolloutTally>;
+  /** From when on the opening or closing of a window may give some device another status; the device may be gone by then. */
+  until?: Instant;
 }
 
 /** Azure IoT Edge's categories: target ⊇ actual = healthy + unhealthy + unknown. */
@@ -36,6 +41,8 @@ export interface StageTally {
   gates: Map<string, { holds: number; fails: number; missing: number }>;
   /** Failed devices by category. */
   failures: Map<string, number>;
+  /** Devices that have not succeeded, by the window in which they may begin: {@link windowKey} tells windows apart. */
+  windows: Map<string, { readonly window: ZonedWindow; devices: number }>;
 }
 
 export function emptyTally(): Tally {
@@ -66,6 +73,7 @@ export function emptyStageTally(): StageTally {
     exposureHours: 0,
     gates: new Map(),
     failures: new Map(),
+    windows: new Map(),
   };
 }
 
@@ -73,6 +81,7 @@ export function emptyStageTally(): StageTally {
 export function count(tally: Tally, standing: Standing, sign: 1 | -1): void {
   tally.devices += sign;
   tally.status[standing.status] += sign;
+  keepEarlier(tally, standing.until);
   for (const each of standing.rollouts) {
     const rollout = entry(tally.rollouts, each.rollout, emptyRolloutTally);
     rollout.target += sign;
@@ -86,23 +95,74 @@ export function count(tally: Tally, standing: Standing, sign: 1 | -1): void {
   }
 }
 
+/** Adds `more` to `sum`: what was counted apart, of devices that `sum` does not have. */
+export function add(sum: Tally, more: Tally): void {
+  sum.devices += more.devices;
+  addEach(sum.status, more.status);
+  keepEarlier(sum, more.until);
+  for (const [name, rollout] of more.rollouts) {
+    const into = entry(sum.rollouts, name, emptyRolloutTally);
+    const { stages, ...counts } = rollout;
+    addEach<keyof typeof counts>(into, counts);
+    for (const [index, stage] of stages.entries()) addStage(stageAt(into, index), stage);
+  }
+}
+
+function addStage(sum: StageTally, more: StageTally): void {
+  addEach(sum.counts, more.counts);
+  sum.exposureHours += more.exposureHours;
+  for (const [name, gate] of more.gates) addEach(entry(sum.gates, name, emptyGateTally), gate);
+  for (const [category, devices] of more.failures) {
+    sum.failures.set(category, (sum.failures.get(category) ?? 0) + devices);
+  }
+  for (const { window, devices } of more.windows.values()) addWindow(sum, window, devices);
+}
+
+/** Adds every figure of `more` to the one of the same name. */
+function addEach<Key extends string>(
+  sum: { [Name in Key]: number },
+  more: { readonly [Name in Key]: number },
+): void {
+  for (const key of Object.keys(more) as Key[]) sum[key] += more[key];
+}
+
 function countStage(rollout: RolloutTally, at: NonNullable<RolloutStanding['stage']>, sign: 1 | -1): void {
-  while (rollout.stages.length <= at.index) rollout.stages.push(emptyStageTally());
-  const stage = rollout.stages[at.index] ?? emptyStageTally();
+  const stage = stageAt(rollout, at.index);
   const { progress } = at;
   stage.counts[progress.state] += sign;
   stage.exposureHours += sign * progress.exposureHours;
   if (progress.category !== undefined) {
     stage.failures.set(progress.category, (stage.failures.get(progress.category) ?? 0) + sign);
   }
+  if (at.window !== undefined) addWindow(stage, at.window, sign);
   for (const { name, result } of progress.gates) {
-    const gate = entry(stage.gates, name, () => ({ holds: 0, fails: 0, missing: 0 }));
+    const gate = entry(stage.gates, name, emptyGateTally);
     // A gate that cannot be evaluated has not been heard: it neither passes nor fails.
     if (result.kind === 'holds') gate.holds += sign;
     else if (result.kind === 'fails') gate.fails += sign;
     else gate.missing += sign;
   }
 }
+
+function stageAt(rollout: RolloutTally, index: number): StageTally {
+  while (rollout.stages.length <= index) rollout.stages.push(emptyStageTally());
+  return rollout.stages[index] ?? emptyStageTally();
+}
+
+/** What nobody waits for any more is forgotten: tags and sites come and go. */
+function addWindow({ windows }: StageTally, window: ZonedWindow, devices: number): void {
+  const key = windowKey(window);
+  const at = entry(windows, key, () => ({ window, devices: 0 }));
+  at.devices += devices;
+  if (at.devices === 0) windows.delete(key);
+}
+
+function keepEarlier(tally: Tally, until: Instant | undefined): void {
+  const earliest = earlier(tally.until, until);
+  if (earliest !== undefined) tally.until = earliest;
+}
+
+const emptyGateTally = () => ({ holds: 0, fails: 0, missing: 0 });
 
 function entry<Key, Value>(map: Map<Key, Value>, key: Key, create: () => Value): Value {
   let value = map.get(key);

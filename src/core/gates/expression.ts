@@ -24,8 +24,11 @@ export interface CompiledGate {
   /** The signals that it names, in order of appearance. A dotted name is one signal: `battery.level`. */
   readonly signals: readonly string[];
   /** Never throws. */
-  evaluate(signals: Readonly<Record<string, SignalValue>>): GateResult;
+  evaluate(signals: Signals): GateResult;
 }
+
+/** Of one report: never changed once it is there. */
+type Signals = Readonly<Record<string, SignalValue>>;
 
 export type GateResult =
   | { readonly kind: 'holds' }
@@ -61,35 +64,48 @@ function compile(expression: string): CompiledGate {
   refuseStructures(translation, anyKind.run.ast);
 
   const signals = [...translation.signals.keys()];
-  const accepted = signals.map((signal, index) => acceptedKinds(translation, signal, index));
+  const variables = signals.map((signal, index) => {
+    return { signal, name: variable(index), fits: acceptedKinds(translation, signal, index) };
+  });
   const programs = new LRUCache<string, Checked>({ max: 32 });
+  /** Most devices report the same kinds as the one before. */
+  let lastKinds: { readonly kinds: readonly Kind[]; readonly program: Checked } | undefined;
   const programFor = (kinds: readonly Kind[]): Checked => {
+    if (lastKinds?.kinds.every((kind, index) => kind === kinds[index])) return lastKinds.program;
     const key = kinds.join();
     const program = programs.get(key) ?? check(translation, kinds);
     programs.set(key, program);
+    lastKinds = { kinds, program };
     return program;
   };
 
+  const evaluate = (reported: Signals): GateResult => {
+    if (!signals.every((signal) => Object.hasOwn(reported, signal))) {
+      return { kind: 'missing', signals: signals.filter((signal) => !Object.hasOwn(reported, signal)) };
+    }
+
+    const kinds: Kind[] = [];
+    const values: Record<string, unknown> = {};
+    for (const { signal, name, fits } of variables) {
+      const value = reported[signal];
+      const reading = read(value, fits);
+      if (reading === undefined) return { kind: 'error', message: unfit(signal, value, fits) };
+      kinds.push(reading.kind);
+      values[name] = reading.value;
+    }
+    const program = programFor(kinds);
+    if (!program.ok) return { kind: 'error', message: `${program.message} (${listKinds(signals, kinds)})` };
+    return run(program.run, values);
+  };
+
+  // A report is judged for each rollout and stage that the device is in, one after another and by the same gates.
+  let last: { readonly reported: Signals; readonly result: GateResult } | undefined;
   return {
     expression,
     signals,
     evaluate(reported) {
-      const missing = signals.filter((signal) => !Object.hasOwn(reported, signal));
-      if (missing.length > 0) return { kind: 'missing', signals: missing };
-
-      const kinds: Kind[] = [];
-      const values = new Map<string, unknown>();
-      for (const [index, signal] of signals.entries()) {
-        const fits = accepted[index] ?? [];
-        const value = reported[signal];
-        const reading = read(value, fits);
-        if (reading === undefined) return { kind: 'error', message: unfit(signal, value, fits) };
-        kinds.push(reading.kind);
-        values.set(variable(index), reading.value);
-      }
-      const program = programFor(kinds);
-      if (!program.ok) return { kind: 'error', message: `${program.message} (${listKinds(signals, kinds)})` };
-      return run(program.run, values);
+      if (last?.reported !== reported) last = { reported, result: evaluate(reported) };
+      return last.result;
     },
   };
 }
@@ -111,7 +127,7 @@ function isNode(value: unknown): value is ASTNode {
   return typeof value === 'object' && value !== null && 'op' in value;
 }
 
-function run(program: ParseResult, values: Map<string, unknown>): GateResult {
+function run(program: ParseResult, values: Record<string, unknown>): GateResult {
   try {
     const result = program(values);
     if (typeof result === 'boolean') return { kind: result ? 'holds' : 'fails' };

@@ -20,6 +20,11 @@ export interface Flag {
 export interface FlagRule {
   /** A target condition; absent: every device. */
   readonly condition?: string;
-  /** Variants with the parts per million up to which their buckets reach, ascending; devices beyond the last go on to the next rule. */
+  /** The parts per million of all devices that it is for; the others go on to the next rule. */
+  readonly ppm: number;
+  /**
+   * The variants among those devices, with the parts per million up to which each reaches, ascending. Devices beyond
+   * the last go on to the next rule.
+   */
   readonly split: readonly { readonly variant: string; readonly upToPpm: number }[];
 }

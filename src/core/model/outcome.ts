@@ -156,6 +156,8 @@ export interface Restored {
    */
   readonly main: 'pending' | 'agrees' | 'diverged' | 'none';
   readonly branch?: string;
+  /** URL of the pull request that asks people to merge it. */
+  readonly pullRequest?: string;
   /** The commit of main that restored it, and the snapshot main is at since. */
   readonly commit?: CommitId;
   readonly snapshot?: SnapshotId;

@@ -28,12 +28,17 @@ const UNIT_MS = new Map(UNITS);
 /** One or more `<number><unit>` parts, as in `90s`, `1.5h` or `1h30m`. The schemas bound the digits, too. */
 export const DURATION_PATTERN = '^([0-9]+(\\.[0-9]+)?(ms|s|m|h|d|w))+$';
 const DURATION = new RegExp(DURATION_PATTERN);
+/** What nearly every duration is: reports have many of them. */
+const ONE_PART = /^([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)$/;
+
+const PARTS = /([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)/g;
 
 /** The duration that `text` names, or undefined where it is not one. Fractions round to whole milliseconds. */
 export function parseDuration(text: string): DurationMs | undefined {
-  if (!DURATION.test(text)) return undefined;
+  const single = ONE_PART.exec(text);
+  if (single === null && !DURATION.test(text)) return undefined;
   let total = 0;
-  for (const [, amount, unit] of text.matchAll(/([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)/g)) {
+  for (const [, amount, unit] of single === null ? text.matchAll(PARTS) : [single]) {
     total += Number(amount) * (UNIT_MS.get(unit ?? '') ?? Number.NaN);
   }
   const rounded = Math.round(total);

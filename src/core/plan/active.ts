@@ -5,6 +5,7 @@
 import type { Attempt, Cause, StageOutcome } from '../model/outcome.ts';
 import assert from './assert.ts';
 import { attemptKey, stageKey, type Want, wantKey } from './contract.ts';
+import { emergencyOf } from './emergency.ts';
 import { end, failStage } from './ending.ts';
 import { type Judgement, judgeFailures, judgeProgress, runningSince, verdictOf } from './judge.ts';
 import { enter, enterStage } from './lifecycle.ts';
@@ -193,6 +194,7 @@ function whoPaused({ input }: Context, latest: Attempt): string {
 function advance(context: Context, latest: Attempt): Step {
   const index = latest.stages.length - 1;
   const stage = latest.stages[index];
+  if (emergencyOf(context, latest) !== undefined) return openNext(context, latest);
   if (stage !== undefined && stage.state === 'running') return judge(context, latest, index, stage);
   if (stage?.size === 'all') return succeed(context, latest);
   return openNext(context, latest);

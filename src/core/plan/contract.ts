@@ -4,7 +4,7 @@ import type { DesiredState, Operations } from '../model/desired.ts';
 import type { CommitId, RolloutName, Score, SnapshotId } from '../model/ids.ts';
 import type { Attempt, Outcomes, RolloutState, StageVerdict } from '../model/outcome.ts';
 import type { Instant } from '../model/time.ts';
-import type { Unit } from '../select/admission.ts';
+import type { Resolved, StageTaking } from '../select/admission.ts';
 
 export interface PlanInput {
   readonly desired: DesiredState;
@@ -79,16 +79,20 @@ export type Want =
       readonly condition: string;
       readonly excluding?: string;
       readonly seed: string;
-      readonly unit: string;
-      readonly stratifyBy: readonly string[];
+      readonly takes: StageTaking;
     }
   | { readonly kind: 'undecided'; readonly rollout: RolloutName; readonly attempt: number };
 
 export type Answer =
-  | { readonly kind: 'population'; readonly units: readonly Unit[] }
+  | {
+      readonly kind: 'population';
+      /** Units that match, those already in included. */
+      readonly units: number;
+      readonly resolved: Resolved;
+    }
   | { readonly kind: 'undecided'; readonly scores: readonly Score[] };
 
-/** Make main want the known-good revision again. */
+/** Make main want the known-good revision again; where it has refused that (`attempt.restored`), ask people to. */
 export interface Restore {
   readonly rollout: RolloutName;
   readonly attempt: Attempt;
@@ -97,7 +101,15 @@ export interface Restore {
 
 export type RestoreResult =
   | { readonly kind: 'pushed'; readonly commit: CommitId; readonly snapshot: SnapshotId }
-  | { readonly kind: 'diverged'; readonly branch?: string; readonly reason: string };
+  | {
+      readonly kind: 'diverged';
+      readonly branch?: string;
+      readonly reason: string;
+      /** URL of what asks people to merge the branch. */
+      readonly pullRequest?: string;
+      /** Why there is none, where one was asked for. */
+      readonly unopened?: string;
+    };
 
 export interface RolloutReport {
   readonly rollout: RolloutName;

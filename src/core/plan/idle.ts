@@ -30,7 +30,7 @@ export function stepIdle(context: Context, latest: Attempt | undefined): Step {
  * A failed or cancelled revision does not start again by itself, whoever ended the attempt. One that a commit took
  * away before it failed may come back.
  */
-function wasGivenUp(attempt: Attempt): boolean {
+export function wasGivenUp(attempt: Attempt): boolean {
   if (!isFinished(attempt) || attempt.state === 'succeeded') return false;
   return attempt.cause === 'operator' || attempt.stages.some(({ state }) => state === 'failed');
 }

@@ -5,8 +5,9 @@
 import type { StageTally } from '../assign/tally.ts';
 import type { OnFailure } from '../model/desired.ts';
 import type { Attempt, StageOutcome, StageVerdict } from '../model/outcome.ts';
-import { formatDuration, type Instant } from '../model/time.ts';
+import { formatDuration, formatInstant, type Instant } from '../model/time.ts';
 import { failuresThatHalt, formatThreshold, successesNeeded } from '../select/size.ts';
+import { firstOpen } from '../window/install-window.ts';
 
 export type Judgement =
   | { readonly kind: 'breach'; readonly action: 'pause' | 'rollBack'; readonly because: string }
@@ -74,11 +75,15 @@ export function judgeProgress(
   const { counts } = tally;
   const needed = successesNeeded(stage.successThreshold, stage.devices);
   const { rampEndsAt } = progress;
-  const stuckAt = Math.max(rampEndsAt, progress.runningSince) + stage.stuckAfterMs;
+  const offeredAt = lastOffer(tally, Math.max(rampEndsAt, progress.runningSince));
+  const stuckAt = offeredAt + stage.stuckAfterMs;
   if (counts.succeeded < needed) {
     const because =
       `${counts.succeeded} of ${stage.devices} devices succeeded, ${needed} ${needed === 1 ? 'is' : 'are'} needed ` +
-      `(${formatThreshold(stage.successThreshold)}); ${describeRest(tally)}`;
+      `(${formatThreshold(stage.successThreshold)}); ${describeRest(tally)}` +
+      (offeredAt > now && offeredAt > rampEndsAt
+        ? `; the last install window opens at ${formatInstant(offeredAt)}`
+        : '');
     if (now >= stuckAt) {
       return { kind: 'stuck', because: `undecided after ${formatDuration(stage.stuckAfterMs)}: ${because}` };
     }
@@ -143,6 +148,18 @@ export function verdictOf(
 export function runningSince(attempt: Attempt, stage: StageOutcome): Instant {
   const resumed = attempt.history.findLast((entry) => entry.state === 'running')?.at ?? stage.openedAt;
   return Math.max(resumed, stage.openedAt);
+}
+
+/**
+ * When the last of the devices that have not succeeded had its first chance to begin, or has it, from `since` on: outside
+ * its install window a device is offered nothing, and its silence until then says nothing.
+ */
+function lastOffer({ windows }: StageTally, since: Instant): Instant {
+  let latest = since;
+  for (const { window, devices } of windows.values()) {
+    if (devices > 0) latest = Math.max(latest, firstOpen(window, since));
+  }
+  return latest;
 }
 
 function describeRest(tally: StageTally): string {

@@ -2,21 +2,25 @@
 import type { Operation, Stage } from '../model/desired.ts';
 import type { Attempt, Cause, StageOutcome } from '../model/outcome.ts';
 import { formatInstant, type Instant } from '../model/time.ts';
-import { resolveStage } from '../select/admission.ts';
+import { takingOf } from '../select/admission.ts';
 import { formatSize } from '../select/size.ts';
+import { approvalsOf } from './approvals.ts';
 import { type Want, wantKey } from './contract.ts';
-import { enter } from './lifecycle.ts';
-import { applied, type Context, decide, decision, operations, type Step } from './step.ts';
+import { emergencyOf, emergencyStage } from './emergency.ts';
+import { verdictOf } from './judge.ts';
+import { enter, enterStage } from './lifecycle.ts';
+import { applied, type Context, decide, decision, operations, type Step, stageTally } from './step.ts';
 
 export function openNext(context: Context, latest: Attempt): Step {
   const { rollout, input } = context;
   const index = latest.stages.length;
-  const stage = rollout.stages[index];
+  const emergency = emergencyOf(context, latest);
+  const stage = emergency === undefined ? rollout.stages[index] : emergencyStage(rollout);
   if (stage === undefined) {
     const reason = 'every declared stage has passed and none takes in all devices; add a stage of size "all"';
     return { kind: 'wait', reason };
   }
-  const held = whyHeld(context, latest, stage);
+  const held = whyHeld(context, latest, { stage, emergency });
   if (held !== undefined) return held;
 
   const want: Want = {
@@ -27,18 +31,17 @@ export function openNext(context: Context, latest: Attempt): Step {
     condition: rollout.condition,
     ...(latest.excluding === undefined ? {} : { excluding: latest.excluding }),
     seed: latest.seed,
-    unit: stage.unit,
-    stratifyBy: stage.stratifyBy,
+    takes: takingOf(stage),
   };
   const answer = input.observed.answers.get(wantKey(want));
   if (answer?.kind !== 'population') {
     return { kind: 'wait', stage: stage.name, reason: 'its devices are being counted', want };
   }
-  if (answer.units.length === 0) {
+  if (answer.units === 0) {
     const what = stage.unit === 'device' ? 'enrolled device' : `value of the tag ${stage.unit}`;
     return { kind: 'wait', stage: stage.name, reason: `no ${what} matches the target condition yet` };
   }
-  const resolved = resolveStage(stage, answer.units);
+  const { resolved } = answer;
   const opened: StageOutcome = {
     name: stage.name,
     state: 'running',
@@ -55,10 +58,15 @@ export function openNext(context: Context, latest: Attempt): Step {
     stuckAfterMs: stage.stuckAfterMs,
     gates: rollout.gates.filter((gate) => stage.gates.includes(gate.name)),
   };
+  const obeyed = [
+    ...approvalsOf(context, latest, stage).entries,
+    ...(emergency === undefined ? [] : [emergency]),
+  ];
+  const before = emergency === undefined ? latest : cutShort(context, latest, emergency);
   const withStage: Attempt = {
-    ...applied(approvalsOf(context, latest, stage), latest),
+    ...applied(obeyed, before),
     condition: rollout.condition,
-    stages: [...latest.stages, opened],
+    stages: [...before.stages, opened],
   };
   const cause: Cause = latest.state === 'waitingForApproval' ? 'approved' : 'started';
   const running =
@@ -68,12 +76,29 @@ export function openNext(context: Context, latest: Attempt): Step {
     'opens',
     running,
     `stage ${stage.name} opens for ${describe(resolved, stage)}`,
+    emergency?.reason,
   );
   return { kind: 'decide', decision: { ...made, stage: stage.name } };
 }
 
-/** Why the next stage may not open now, whoever would be in it. */
-function whyHeld(context: Context, latest: Attempt, stage: Stage): Step | undefined {
+/** An emergency does not wait for the stage at hand: it ends undecided, and its devices are judged on. */
+function cutShort(context: Context, latest: Attempt, { by }: Operation): Attempt {
+  const index = latest.stages.length - 1;
+  const stage = latest.stages[index];
+  if (stage?.state !== 'running') return latest;
+  const at = context.input.now;
+  const because = `cut short by an emergency that ${by} asked for`;
+  const tally = stageTally(context.tally, index);
+  const verdict = verdictOf(stage, tally, { at, verdict: 'undecided', because, silent: [] });
+  return enterStage(latest, index, 'passed', { verdict, closedAt: at });
+}
+
+/** Why the next stage may not open now, whoever would be in it. An emergency waits for people only. */
+function whyHeld(
+  context: Context,
+  latest: Attempt,
+  { stage, emergency }: { stage: Stage; emergency: Operation | undefined },
+): Step | undefined {
   const { rollout, input } = context;
   const { now, desired, observed } = input;
   const wait = (reason: string, until?: Instant): Step => ({
@@ -82,7 +107,7 @@ function whyHeld(context: Context, latest: Attempt, stage: Stage): Step | undefi
     reason,
     ...(until === undefined ? {} : { until }),
   });
-  if (latest.stages.length === 0) {
+  if (latest.stages.length === 0 && emergency === undefined) {
     if (rollout.start.kind === 'manual') return wait('start is manual; set start: onMerge to begin');
     if (rollout.start.kind === 'at' && now < rollout.start.at) {
       return wait(`starts at ${formatInstant(rollout.start.at)}`, rollout.start.at);
@@ -92,11 +117,12 @@ function whyHeld(context: Context, latest: Attempt, stage: Stage): Step | undefi
   const said = operations(context, latest, ['pause', 'resume']).at(-1);
   if (said?.action === 'pause') return wait(`paused by ${said.by}; resume to go on`);
   const { freeze } = desired.fleet;
-  if (freeze !== undefined && now < freeze.until && !freeze.except.includes(rollout.name)) {
+  const isFrozen = freeze !== undefined && now < freeze.until && !freeze.except.includes(rollout.name);
+  if (isFrozen && emergency === undefined) {
     return wait(`the fleet is frozen until ${formatInstant(freeze.until)}`, freeze.until);
   }
-  const given = new Set(approvalsOf(context, latest, stage).map((entry) => entry.by)).size;
-  if (given < stage.approvals) {
+  const { missing } = approvalsOf(context, latest, stage);
+  if (missing !== undefined) {
     if (latest.state !== 'waitingForApproval') {
       const asked = enter(latest, 'waitingForApproval', { cause: 'approvalNeeded', at: now });
       return decide(
@@ -106,14 +132,10 @@ function whyHeld(context: Context, latest: Attempt, stage: Stage): Step | undefi
         `stage ${stage.name} waits for ${stage.approvals} approvals`,
       );
     }
-    return wait(`${given} of ${stage.approvals} approvals given`);
+    return wait(missing);
   }
   if (observed.held !== undefined) return wait(observed.held);
   return undefined;
-}
-
-function approvalsOf(context: Context, latest: Attempt, stage: Stage): readonly Operation[] {
-  return operations(context, latest, ['approve']).filter((entry) => entry.stage === stage.name);
 }
 
 function describe(resolved: { units: number; devices: number }, stage: Stage): string {

@@ -2,6 +2,7 @@
 import type { DesiredState, Rollout } from '../model/desired.ts';
 import { type Attempt, knownGoodOf, type Outcomes } from '../model/outcome.ts';
 import type { Program, ProgramCandidate, ProgramRevision, ProgramRollout } from '../model/program.ts';
+import { isEmergency } from './emergency.ts';
 import { isOffering, rampClock } from './ramp.ts';
 
 export function buildProgram(desired: DesiredState, outcomes: Outcomes): Program {
@@ -73,6 +74,7 @@ function candidateOf(attempt: Attempt): ProgramCandidate {
   return {
     ...revisionPart(attempt),
     offers: isOffering(attempt),
+    ...(isEmergency(attempt) ? { emergency: true } : {}),
     seed: attempt.seed,
     ...(attempt.excluding === undefined ? {} : { excluding: attempt.excluding }),
     stages: attempt.stages.map((stage) => {

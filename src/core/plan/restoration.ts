@@ -27,7 +27,7 @@ export function isRestoring({ restored }: Attempt): boolean {
   return restored.completedAt === undefined || restored.main === 'pending' || restored.main === 'diverged';
 }
 
-/** What there is to record of the restoration, or what it waits for. Main is asked to agree while it does not. */
+/** What there is to record of the restoration, or what it waits for. Main is asked to agree while it does not, and then people are. */
 export function stepRestore(context: Context, attempt: Attempt): Step {
   const before = attempt.restored;
   assert(before !== undefined, `${attemptKey(attempt)} is rolled back without a record of its restoration`);
@@ -40,11 +40,13 @@ export function stepRestore(context: Context, attempt: Attempt): Step {
     return decide('recordRestored', 'records', { ...attempt, restored: after }, text, because);
   }
   const { knownGood, rollout } = context;
-  const asksMain = before.main === 'pending' && knownGood !== undefined;
+  const asksPeople =
+    before.main === 'diverged' && before.branch !== undefined && before.pullRequest === undefined;
+  const asks = before.main === 'pending' || asksPeople;
   return {
     kind: 'wait',
-    reason: reasonOf(context, before),
-    ...(asksMain ? { restore: { rollout: rollout.name, attempt, knownGood } } : {}),
+    reason: reasonOf(context, attempt, before),
+    ...(asks && knownGood !== undefined ? { restore: { rollout: rollout.name, attempt, knownGood } } : {}),
   };
 }
 
@@ -62,8 +64,15 @@ function mainOf(context: Context, attempt: Attempt, before: Restored): Restored 
   }
   const result = input.observed.restorations.get(attemptKey(attempt));
   if (result?.kind !== 'diverged') return before;
-  if (before.main === 'diverged' && before.branch === result.branch) return before;
-  return { ...before, main: 'diverged', ...(result.branch === undefined ? {} : { branch: result.branch }) };
+  const { branch, pullRequest = before.pullRequest } = result;
+  const isKnown = before.branch === branch && before.pullRequest === pullRequest;
+  if (before.main === 'diverged' && isKnown) return before;
+  return {
+    ...before,
+    main: 'diverged',
+    ...(branch === undefined ? {} : { branch }),
+    ...(pullRequest === undefined ? {} : { pullRequest }),
+  };
 }
 
 /** The record with the time it took, once the last device has left the failed revision. */
@@ -77,11 +86,14 @@ function newsOf(
   context: Context,
   attempt: Attempt,
   { before, after }: { before: Restored; after: Restored },
-): { text: string; because?: string } {
+): { text: string; because?: string | undefined } {
   if (after.main === 'diverged' && before.main !== 'diverged') {
     const result = context.input.observed.restorations.get(attemptKey(attempt));
     const text = 'main could not be restored';
     return result?.kind === 'diverged' ? { text, because: result.reason } : { text };
+  }
+  if (after.pullRequest !== before.pullRequest) {
+    return { text: 'a pull request asks to restore main', because: after.pullRequest };
   }
   if (after.completedAt === before.completedAt || after.timeToRestoreMs === undefined) {
     return { text: 'main wants known-good again' };
@@ -90,10 +102,19 @@ function newsOf(
   return { text: `every device has left the failed revision, ${took} after the decision` };
 }
 
-function reasonOf({ knownGood, tally }: Context, { main, branch }: Restored): string {
+function reasonOf(
+  { knownGood, tally, input }: Context,
+  attempt: Attempt,
+  { main, branch, pullRequest }: Restored,
+): string {
   if (main === 'diverged') {
-    const how = branch === undefined ? 'revert it by hand' : `merge the branch ${branch}`;
-    return `rolled back; main still wants the failed revision: ${how}`;
+    const how = branch === undefined ? 'revert it by hand' : `merge ${pullRequest ?? `the branch ${branch}`}`;
+    const result = input.observed.restorations.get(attemptKey(attempt));
+    const unopened =
+      pullRequest === undefined && result?.kind === 'diverged' && result.unopened !== undefined
+        ? `; there is no pull request: ${result.unopened}`
+        : '';
+    return `rolled back; main still wants the failed revision: ${how}${unopened}`;
   }
   if (knownGood === undefined) {
     return (

@@ -19,6 +19,13 @@ export interface Unit {
   readonly stratum: string;
 }
 
+/** As much of a stage as decides whom it takes in. */
+export type StageTaking = Pick<Stage, 'size' | 'unit' | 'mode' | 'stratifyBy' | 'rampMs' | 'holdback'>;
+
+export function takingOf({ size, unit, mode, stratifyBy, rampMs, holdback }: Stage): StageTaking {
+  return { size, unit, mode, stratifyBy, rampMs, holdback };
+}
+
 /** What a stage takes in, resolved. */
 export interface Resolved {
   readonly admits: Admission;
@@ -35,7 +42,7 @@ const LISTED_MAX = 1000;
  * counts are additional, unless the stage's mode says otherwise. Each stratum that nobody represents yet gives its
  * lowest score first; ring order fills the rest. The highest scores are held back where the stage says so.
  */
-export function resolveStage(stage: Stage, units: readonly Unit[]): Resolved {
+export function resolveStage(stage: StageTaking, units: readonly Unit[]): Resolved {
   const entered = units.filter((unit) => unit.devices === 0).length;
   const wanted = unitsOf(stage.size, units.length) - (stage.mode === 'cumulative' ? entered : 0);
   const heldBack = shareFloor(stage.holdback, units.length);
@@ -73,7 +80,7 @@ function representatives(units: readonly Unit[], candidates: readonly Unit[]): U
 }
 
 function admissionOf(
-  stage: Stage,
+  stage: StageTaking,
   picked: {
     chosen: readonly Unit[];
     first: readonly Unit[];

@@ -1,21 +1,22 @@
-/** One of the two servers that bench/warm-polls.ts loads, as a child process: `tidegate DEVICES POLLING` or `bare ANSWER`. */
+/**
+ * A server to be loaded, as a child process: `tidegate DEVICES`, which enrols that many; `same ANSWER`, a bare node:http
+ * server that answers every request with the same recorded bytes; `drop ANSWER`, which parses the body as JSON first.
+ */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../src/clock.ts';
-import type { DeviceRecord } from '../src/core/model/device.ts';
-import type { DeviceId } from '../src/core/model/ids.ts';
-import { MINUTE, SECOND } from '../src/core/model/time.ts';
 import { createMemoryRepository } from '../src/fleet-repo/memory.ts';
 import { withChanges } from '../src/fleet-repo/tree.ts';
 import { listen } from '../src/http/listen.ts';
 import { createService } from '../src/service.ts';
 import { openSqliteStore } from '../src/store/sqlite.ts';
-import { signDeviceToken } from '../src/trust/device-token.ts';
 import { generateDeviceKey, generateKeys } from '../src/trust/keys.ts';
+import { enrolMany } from './fleet.ts';
+import type { Ready } from './measure.ts';
 
 const FILES: Readonly<Record<string, string>> = {
   'fleet/fleet.yaml': 'apiVersion: tidegate.dev/v1\nkind: Fleet\nmetadata: {name: bench}\nspec: {}\n',
@@ -28,54 +29,53 @@ const FILES: Readonly<Record<string, string>> = {
     '  gates: {health: healthy}\n  stages: [{name: fleet, size: all}]\n',
 };
 
-const [kind, ...rest] = process.argv.slice(2);
-if (kind === 'bare') await serveBare(Buffer.from(rest[0] ?? '', 'base64'));
-else await serveTidegate(Number(rest[0]), Number(rest[1]));
+const [kind, argument = ''] = process.argv.slice(2);
+if (kind === 'tidegate') await serveTidegate(Number(argument));
+else serveBare(Buffer.from(argument, 'base64'), kind === 'drop');
 
-/** Answers every request with the status, headers and body of one recorded answer. */
-async function serveBare(answer: Buffer): Promise<void> {
-  const end = answer.indexOf('\r\n\r\n');
-  const [statusLine = '', ...headerLines] = answer.toString('latin1', 0, end).split('\r\n');
+function serveBare(recorded: Buffer, dropsBody: boolean): void {
+  const end = recorded.indexOf('\r\n\r\n');
+  const [statusLine = '', ...headerLines] = recorded.toString('latin1', 0, end).split('\r\n');
   const status = Number(statusLine.split(' ')[1]);
-  const body = answer.subarray(end + 4);
+  const body = recorded.toString('latin1', end + 4);
   const headers = headerLines
     .map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1).trim()])
-    .filter(([name]) => !/^(connection|keep-alive|transfer-encoding)$/i.test(name ?? ''));
-  const server = createServer((_request, response) => {
-    response.writeHead(status, headers.flat());
-    response.end(body);
-  });
+    .filter(([name]) => !/^(connection|keep-alive|transfer-encoding)$/i.test(name ?? ''))
+    .flat();
+  const answer = (response: ServerResponse) => response.writeHead(status, headers).end(body);
+  const answerAfterBody = (request: IncomingMessage, response: ServerResponse) => {
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('end', () => {
+      JSON.parse(Buffer.concat(chunks).toString());
+      answer(response);
+    });
+  };
+  const server = createServer(dropsBody ? answerAfterBody : (_request, response) => void answer(response));
   server.listen(0, '127.0.0.1', () => {
-    answerQuestions({ port: (server.address() as AddressInfo).port, polls: [] }, () => {
+    answerQuestions({ port: (server.address() as AddressInfo).port }, () => {
       server.close();
       server.closeAllConnections();
     });
   });
 }
 
-async function serveTidegate(count: number, polling: number): Promise<void> {
+async function serveTidegate(devices: number): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'tidegate-bench-'));
   const store = await openSqliteStore(join(folder, 'tidegate.db'), { epoch: randomUUID });
   const git = createMemoryRepository();
-  const keys = await generateKeys();
   const clock = systemClock;
   const service = createService({
     git,
     store,
-    keys,
+    keys: await generateKeys(),
     clock,
     randomHex: () => randomBytes(16).toString('hex'),
   });
 
   const now = clock.now();
-  const device = generateDeviceKey();
-  const ids = Array.from({ length: count }, (_, n) => `device-${String(n + 1).padStart(7, '0')}` as DeviceId);
-  await store.updateDevices(ids, (_before, index): DeviceRecord | undefined => {
-    const id = ids[index];
-    if (id === undefined) return undefined;
-    const version = Math.floor(now / SECOND);
-    return { id, tags: { product: 'app' }, publicKey: device.publicKey, serial: 1, enrolledAt: now, version };
-  });
+  const key = generateDeviceKey();
+  await enrolMany(store, { count: devices, publicKey: key.publicKey, now });
   const changes = new Map<string, { mode: string; oid: string }>();
   for (const [path, text] of Object.entries(FILES)) {
     changes.set(path, { mode: '100644', oid: await git.writeBlob(new TextEncoder().encode(text)) });
@@ -84,15 +84,15 @@ async function serveTidegate(count: number, polling: number): Promise<void> {
   const commit = await git.writeCommit({ tree, parents: [], message: 'Bench\n', at: now });
   await git.moveBranch({ branch: 'main', from: undefined, to: commit });
   while ((await service.reconciler.pass()).again);
+  // As in production: reports wake the reconciler.
+  const stop = new AbortController();
+  const running = service.reconciler.run(stop.signal);
 
-  const polls: { path: string; token: string }[] = [];
-  for (const id of ids.slice(0, polling)) {
-    const lifetimeMs = 10 * MINUTE;
-    const token = await signDeviceToken({ id, fleet: 'bench', privateKey: device.private, now, lifetimeMs });
-    polls.push({ path: `/v1/devices/${id}/manifest`, token });
-  }
-  const listener = await listen(service.app, { host: '127.0.0.1', port: 0 });
-  answerQuestions({ port: Number(new URL(listener.url).port), polls }, async () => {
+  const listener = await listen(service.app, { host: '127.0.0.1', port: 0 }, service.direct);
+  const privateKey = key.private.export({ type: 'pkcs8', format: 'pem' }).toString();
+  answerQuestions({ port: Number(new URL(listener.url).port), privateKey }, async () => {
+    stop.abort();
+    await running;
     await service.close();
     await listener.close();
     await store.close();
@@ -100,7 +100,7 @@ async function serveTidegate(count: number, polling: number): Promise<void> {
   });
 }
 
-function answerQuestions(ready: unknown, stop: () => void | Promise<void>): void {
+function answerQuestions(ready: Ready, stop: () => void | Promise<void>): void {
   process.on('message', async (question) => {
     if (question === 'cpu') {
       const { user, system } = process.cpuUsage();

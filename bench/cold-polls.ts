@@ -1,0 +1,88 @@
+/**
+ * Polls of devices that the server has not met before: each brings a token to verify and an assignment to sign. What they
+ * cost is compared with the signatures alone: importing a public key, verifying with it and signing, by node:crypto.
+ */
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  sign,
+  verify,
+} from 'node:crypto';
+import { systemClock } from '../src/clock.ts';
+import { deviceId, tokenOf } from './fleet.ts';
+import { answerOf, costOf, spread, startServer } from './measure.ts';
+
+const DEVICES = 1_000_000;
+const POLLS = 40_000;
+const ROUNDS = 8;
+const CONNECTIONS = 16;
+
+export async function coldPolls(): Promise<readonly string[]> {
+  const tidegate = await startServer('tidegate', String(DEVICES));
+  const key = createPrivateKey(String(tidegate.ready.privateKey));
+  const requests: Buffer[] = [];
+  for (let n = 1; n <= POLLS; n++) {
+    const id = deviceId(n * (DEVICES / POLLS));
+    const token = await tokenOf(id, key, systemClock.now());
+    requests.push(
+      Buffer.from(
+        `GET /v1/devices/${id}/manifest HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer ${token}\r\n\r\n`,
+      ),
+    );
+  }
+  const first = await answerOf(tidegate, requests[0] as Buffer, '200');
+  const bodyBytes = first.length - first.indexOf('\r\n\r\n') - 4;
+
+  const share = POLLS / ROUNDS;
+  const ratios = { ours: [] as number[], withImport: [] as number[] };
+  for (let round = 0; round < ROUNDS; round++) {
+    const at = round * share;
+    const ours = await costOf(tidegate, {
+      status: '200',
+      requests: (n) => (n < share ? requests[at + n] : undefined),
+      connections: CONNECTIONS,
+      durationMs: 60_000,
+    });
+    const raw = signatures(share, key, bodyBytes);
+    // The first round warms the code up.
+    if (round === 0) continue;
+    ratios.ours.push(raw.verifyAndSign / ours.cpuMicros);
+    ratios.withImport.push((raw.importKey + raw.verifyAndSign) / ours.cpuMicros);
+  }
+  await tidegate.stop();
+  return [
+    `${DEVICES} devices registered, ${POLLS} of them poll for the first time over ${CONNECTIONS} connections`,
+    `${spread(ratios.ours)} of the bare signatures (one verified, one made) per second of processor time`,
+    `${spread(ratios.withImport)} where importing the device's public key counts among them`,
+  ];
+}
+
+/** Microseconds of processor time that node:crypto takes for each, called directly. */
+function signatures(
+  count: number,
+  device: KeyObject,
+  signedBytes: number,
+): { importKey: number; verifyAndSign: number } {
+  const server = generateKeyPairSync('ed25519').privateKey;
+  const publicKey = createPublicKey(device);
+  const jwk = publicKey.export({ format: 'jwk' });
+  const token = Buffer.alloc(250, 'x');
+  const signature = sign(null, token, device);
+  const body = Buffer.alloc(signedBytes, 'x');
+  return {
+    importKey: cpuMicros(count, () => createPublicKey({ key: jwk, format: 'jwk' })),
+    verifyAndSign: cpuMicros(count, () => {
+      if (!verify(null, token, publicKey, signature)) throw new Error('the signature does not hold');
+      sign(null, body, server);
+    }),
+  };
+}
+
+function cpuMicros(count: number, work: () => void): number {
+  const before = process.cpuUsage();
+  for (let n = 0; n < count; n++) work();
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / count;
+}

@@ -1,0 +1,250 @@
+/**
+ * From a release commit to the first device that fetches the new manifest, over each way to the repository and each engine;
+ * and how long the server's thread is kept from everything else by loading, planning and publishing on the way.
+ *
+ * One device polls without a pause but a short one. Each sample is a commit that gives a rollout another distribution set;
+ * its first stage takes every device.
+ */
+import { fork } from 'node:child_process';
+import { createHmac, createPrivateKey } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { realNow, systemClock } from '../src/clock.ts';
+import type { DeviceId } from '../src/core/model/ids.ts';
+import { MINUTE } from '../src/core/model/time.ts';
+import { createNativeEngine } from '../src/fleet-repo/engine-native.ts';
+import type { Git, Oid } from '../src/fleet-repo/git.ts';
+import { openRepository } from '../src/fleet-repo/local.ts';
+import { type PathContent, withChanges } from '../src/fleet-repo/tree.ts';
+import type { PassStep } from '../src/reconcile/reconciler.ts';
+import { signDeviceToken } from '../src/trust/device-token.ts';
+import { startGitServer } from '../test/fleet-repo/git-server.ts';
+import { rolloutOf, setOf } from './fleet-files.ts';
+import { makeFleetRepository } from './fleet-repository.ts';
+
+export type ToServer = 'figures' | 'stop';
+export type FromServer =
+  | { readonly kind: 'step'; readonly step: Step; readonly at: number }
+  | { readonly kind: 'figures'; readonly blockedMs: number; readonly peakMebibytes: number }
+  | {
+      readonly kind: 'ready';
+      readonly port: number;
+      readonly privateKey: string;
+      readonly openMs: number;
+      readonly openBlockedMs: number;
+      readonly coldMs: number;
+      readonly coldBlockedMs: number;
+    };
+
+/** What a pass comes to, with its beginning and its end. */
+type Step = PassStep | 'begun' | 'passed';
+
+const SECRET = 'bench-bench-bench-bench';
+const POLL_PAUSE_MS = 4;
+/** More than the second that a server leaves between two looks at a remote: releases are seldom that close. */
+const PAUSE_MS = { local: 300, http: 1300 } as const;
+const WARM_UP = 3;
+
+/** `BENCH_FILES` is a list of sizes, `BENCH_SAMPLES` a number of releases for each. */
+export async function releases(): Promise<readonly string[]> {
+  const sizes = (process.env['BENCH_FILES'] ?? '2000,20000').split(',').map(Number);
+  const samples = Number(process.env['BENCH_SAMPLES'] ?? 100);
+  const lines: string[] = [];
+  for (const files of sizes) {
+    for (const way of ['local', 'http'] as const) {
+      for (const engine of ['isomorphic', 'native'] as const) {
+        lines.push(...(await measure({ files, way, engine, samples })));
+      }
+    }
+  }
+  return lines;
+}
+
+interface Case {
+  readonly files: number;
+  readonly way: 'local' | 'http';
+  readonly engine: 'isomorphic' | 'native';
+  readonly samples: number;
+}
+
+async function measure({ files, way, engine, samples }: Case): Promise<readonly string[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'tidegate-bench-'));
+  const path = await makeFleetRepository(folder, files);
+  const forge = way === 'http' ? await startGitServer(folder) : undefined;
+  const repo = forge === undefined ? path : `${forge.url}/fleet.git`;
+  const server = await startReleaseServer([repo, engine, folder]);
+  const person = await openRepository(path, {
+    engine: createNativeEngine(),
+    identity: 'Ada <ada@example.org>',
+  });
+  try {
+    const taken: Sample[] = [];
+    for (let n = 1; n <= WARM_UP + samples; n++) {
+      const sample = await release(server, { person, way, n });
+      if (n === WARM_UP) await server.figures();
+      if (n > WARM_UP) taken.push(sample);
+    }
+    const { blockedMs, peakMebibytes } = await server.figures();
+    const { openMs, openBlockedMs, coldMs, coldBlockedMs } = server.ready;
+    return [
+      `${files} files, ${way === 'http' ? 'over HTTP, with a webhook' : 'local'}, engine ${engine}: ` +
+        `p50 ${ms(quantile(taken, 0.5))}, p99 ${ms(quantile(taken, 0.99))} of ${samples} releases`,
+      `  of the median: ${breakdown(taken)}`,
+      `  the thread was kept waiting for at most ${ms(blockedMs)} by a release, ${ms(coldBlockedMs)} by the first ` +
+        `pass (${ms(coldMs)} in all), ${ms(openBlockedMs)} by opening the repository (${ms(openMs)}); ` +
+        `peak memory ${Math.round(peakMebibytes)} MiB`,
+    ];
+  } finally {
+    await server.stop();
+    await person.close();
+    await forge?.close();
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** When what was reached, in milliseconds after the commit. */
+type Sample = ReadonlyMap<Step | 'fetched', number>;
+
+async function release(
+  server: ReleaseServer,
+  { person, way, n }: { person: Git; way: Case['way']; n: number },
+): Promise<Sample> {
+  await server.rests(PAUSE_MS[way]);
+  const version = `2.${n}.0`;
+  const from = (await person.branch('main')) ?? '';
+  const to = await commitOf(person, from, {
+    'fleet/rollouts/part-1/app-1.yaml': rolloutOf(1, version),
+    [`fleet/distribution-sets/part-1/app-1-${version}.yaml`]: setOf(1, version),
+  });
+  server.steps.length = 0;
+  const committedAt = realNow();
+  await person.moveBranch({ branch: 'main', from, to });
+  if (way === 'http') await server.tellOfPush();
+  const fetchedAt = await server.pollUntil(version);
+  if (process.env['H8']) console.log(server.steps.map(({step,at})=>step+' '+Math.round(at-committedAt)).join(', '), 'fetched', Math.round(fetchedAt-committedAt));
+  const sample = new Map<Step | 'fetched', number>([['fetched', fetchedAt - committedAt]]);
+  for (const { step, at } of server.steps) if (!sample.has(step)) sample.set(step, at - committedAt);
+  return sample;
+}
+
+async function commitOf(git: Git, parent: Oid, texts: Readonly<Record<string, string>>): Promise<Oid> {
+  const changes = new Map<string, PathContent>();
+  for (const [path, text] of Object.entries(texts)) {
+    changes.set(path, { mode: '100644', oid: await git.writeBlob(Buffer.from(text)) });
+  }
+  const tree = await withChanges(git, (await git.commit(parent)).tree, changes);
+  return await git.writeCommit({ tree, parents: [parent], message: 'Release\n', at: systemClock.now() });
+}
+
+type ReleaseServer = Awaited<ReturnType<typeof startReleaseServer>>;
+
+async function startReleaseServer(args: readonly string[]) {
+  const child = fork(new URL('./release-server.ts', import.meta.url), args);
+  const steps: { readonly step: Step; readonly at: number }[] = [];
+  const answers = new Map<FromServer['kind'], (message: FromServer) => void>();
+  let steppedAt = 0;
+  child.on('message', (message: FromServer) => {
+    if (message.kind !== 'step') return answers.get(message.kind)?.(message);
+    steps.push(message);
+    steppedAt = realNow();
+  });
+  const answer = <K extends FromServer['kind']>(kind: K) =>
+    new Promise<Extract<FromServer, { kind: K }>>((resolve, reject) => {
+      answers.set(kind, (message) => resolve(message as Extract<FromServer, { kind: K }>));
+      child.once('exit', () => reject(new Error('the server ended')));
+    });
+  const ready = await answer('ready');
+  const url = `http://127.0.0.1:${ready.port}`;
+  const privateKey = createPrivateKey(ready.privateKey);
+  const ask = (question: ToServer) => void child.send(question);
+
+  return {
+    ready,
+    steps,
+    figures() {
+      const told = answer('figures');
+      ask('figures');
+      return told;
+    },
+    /** Resolves when no pass has come any further for a while. */
+    async rests(pauseMs: number): Promise<void> {
+      for (let restMs = pauseMs; restMs > 0; restMs = steppedAt + pauseMs - realNow()) await wait(restMs);
+    },
+    async tellOfPush(): Promise<void> {
+      const signature = createHmac('sha256', SECRET).update('{}').digest('hex');
+      const headers = { 'x-hub-signature-256': `sha256=${signature}`, 'x-github-event': 'push' };
+      const { status } = await fetch(`${url}/webhooks/git`, { method: 'POST', headers, body: '{}' });
+      if (status !== 202) throw new Error(`the webhook answered ${status}`);
+    },
+    /** Polls as a device until its assignment names the version; resolves to when that was. */
+    async pollUntil(version: string): Promise<number> {
+      const now = systemClock.now();
+      const token = await signDeviceToken({
+        id: 'device' as DeviceId,
+        fleet: 'bench',
+        privateKey,
+        now,
+        lifetimeMs: 10 * MINUTE,
+      });
+      for (let etag = ''; ; await wait(POLL_PAUSE_MS)) {
+        const headers = {
+          authorization: `Bearer ${token}`,
+          ...(etag === '' ? {} : { 'if-none-match': etag }),
+        };
+        const response = await fetch(`${url}/v1/devices/device/manifest`, { headers });
+        const body = await response.text();
+        if (response.status === 304) continue;
+        if (response.status !== 200) throw new Error(`the poll was answered ${response.status}: ${body}`);
+        etag = response.headers.get('etag') ?? '';
+        const claims = Buffer.from(body.split('.')[1] ?? '', 'base64url').toString();
+        if (claims.includes(`app-1@${version}`)) return realNow();
+      }
+    },
+    async stop() {
+      ask('stop');
+      await once(child, 'exit');
+    },
+  };
+}
+
+function quantile(samples: readonly Sample[], share: number): number {
+  return quantileOf(
+    samples.map((sample) => sample.get('fetched') ?? Number.NaN),
+    share,
+  );
+}
+
+function quantileOf(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
+
+const PARTS: readonly (readonly [string, Step | 'fetched'])[] = [
+  ['noticed and fetched', 'begun'],
+  ['read', 'read'],
+  ['planned', 'planned'],
+  ['noted and closed', 'closed'],
+  ['written', 'written'],
+  ['recorded', 'recorded'],
+  ['published', 'opened'],
+  ['polled', 'fetched'],
+];
+
+/** The medians of the times between the steps. */
+function breakdown(samples: readonly Sample[]): string {
+  return PARTS.map(([what, step], at) => {
+    const before = PARTS[at - 1]?.[1];
+    const times = samples.map(
+      (sample) =>
+        (sample.get(step) ?? Number.NaN) - (before === undefined ? 0 : (sample.get(before) ?? Number.NaN)),
+    );
+    return `${what} ${ms(quantileOf(times, 0.5))}`;
+  }).join(', ');
+}
+
+function ms(duration: number): string {
+  return `${Math.round(duration)} ms`;
+}

@@ -1,0 +1,270 @@
+/**
+ * What the commands that operate rollouts have in common: they look at the newest commit and at `outcomes`, say what they
+ * would change, and make exactly one commit, or say why not.
+ */
+import { userInfo } from 'node:os';
+import type { DesiredState, Operation, Rollout } from '../core/model/desired.ts';
+import type { RolloutName } from '../core/model/ids.ts';
+import { type Attempt, isFinished, type Outcomes } from '../core/model/outcome.ts';
+import type { OperationEntry } from '../documents/edit.ts';
+import { createDocumentCache, type DocumentCache } from '../documents/load.ts';
+import type { Commit, Git } from '../fleet-repo/git.ts';
+import { commitOnNewest, type Draft, type FileChange } from '../fleet-repo/operations.ts';
+import { OUTCOMES_BRANCH, readOutcomes } from '../fleet-repo/outcomes.ts';
+import { openWorkplace, type Workplace } from '../fleet-repo/workplace.ts';
+import { readWanted } from '../reconcile/desired.ts';
+import {
+  type Moot,
+  pendingOperations,
+  type Situation,
+  unknownRollout,
+} from '../reconcile/moot-operations.ts';
+import { CommandError, EXIT, type ExitCode } from './errors.ts';
+import type { Io } from './io.ts';
+import { hanging, type Output, printable, shortOid, wrap } from './output.ts';
+
+export interface OperationOptions {
+  readonly repo: string;
+  readonly branch: string;
+  readonly reason?: string;
+  readonly by?: string;
+  readonly dryRun: boolean;
+  readonly format: 'text' | 'json';
+}
+
+/** The fleet as its newest commit and its outcomes have it. */
+export interface View extends Situation {
+  readonly git: Git;
+  readonly head: Commit;
+  /** Undefined where no valid snapshot is near; operations that need none go on. */
+  readonly desired: DesiredState | undefined;
+  /** Entries of `ops/` that no attempt has applied yet. */
+  readonly pending: readonly Operation[];
+  readonly cache: DocumentCache;
+  /** Who asks. */
+  readonly by: string;
+  /** Whether an approval made here would be signed so that it counts. */
+  readonly canSign: boolean;
+}
+
+/** The one commit that a command makes. */
+export interface Change extends Draft {
+  readonly files: readonly FileChange[];
+  readonly entries: readonly (OperationEntry & { readonly rollout: RolloutName })[];
+  /** Sign it even if git is not configured to sign every commit. */
+  readonly sign: boolean;
+  /** What a person should know before relying on it. */
+  readonly warnings: readonly string[];
+  /** What happens next, in sentences. */
+  readonly next: readonly string[];
+}
+
+/** What `--format json` prints. */
+interface Printed {
+  readonly dryRun: boolean;
+  readonly commit: string | null;
+  readonly branch: string;
+  readonly place: string;
+  readonly subject: string;
+  readonly files: readonly string[];
+  readonly operations: Change['entries'];
+  readonly warnings: readonly string[];
+  readonly next: readonly string[];
+}
+
+/** Draws the change for the newest commit, again for as long as somebody else commits first, and makes it. */
+export async function operate(
+  options: OperationOptions,
+  io: Io,
+  draw: (view: View) => Promise<Change>,
+): Promise<ExitCode> {
+  const { repo, branch } = options;
+  const person = { env: io.env, mayAsk: io.err.width !== undefined, signal: io.interrupted() };
+  const identity = `${plain(options.by ?? io.env['USER'] ?? 'Tidegate')} <tidegate@localhost>`;
+  const workplace = await openWorkplace({ repo, branch, person, identity });
+  try {
+    const by = whoAsks(options, io, workplace);
+    const cache = createDocumentCache();
+    const drawn = async (head: Commit) => await draw(await look(workplace, { head, branch, cache, by }));
+    if (options.dryRun) {
+      const tip = await workplace.git.branch(branch);
+      if (tip === undefined)
+        throw new CommandError(`${workplace.place} has no branch ${branch}; ${NAME_BRANCH}`);
+      print(await drawn(await workplace.git.commit(tip)), undefined, { options, io, workplace });
+      return EXIT.fine;
+    }
+    const made = await commitOnNewest(workplace.git, {
+      branch,
+      at: io.clock.now(),
+      draw: drawn,
+      writeCommit: (commit, { sign }) => workplace.writeCommit(commit, { sign }),
+    });
+    switch (made.kind) {
+      case 'committed':
+        print(made.draft, made.commit, { options, io, workplace });
+        return EXIT.fine;
+      case 'lost':
+        throw new CommandError(`others keep committing to ${branch} of ${workplace.place}; try again`);
+      case 'refused':
+        throw new CommandError(`${made.reason}; nothing was changed`);
+    }
+  } finally {
+    await workplace.close();
+  }
+}
+
+const NAME_BRANCH = 'name the one that people change with --branch';
+
+/** What may stand in an identity. */
+function plain(name: string): string {
+  return name.replaceAll(/[<>\p{Cc}]/gu, '').trim() || 'Tidegate';
+}
+
+function whoAsks({ by }: OperationOptions, { env }: Io, { user }: Workplace): string {
+  const name = by ?? user ?? env['USER'] ?? userInfo().username;
+  if (name.trim() !== '' && name.length <= BY_LENGTH_MAX) return name;
+  throw new CommandError(`who asks must be a name of 1 to ${BY_LENGTH_MAX} characters; say it with --by`);
+}
+
+/** As the schema has it. */
+const BY_LENGTH_MAX = 128;
+
+async function look(
+  { git, canSign }: Workplace,
+  given: { head: Commit; branch: string; cache: DocumentCache; by: string },
+): Promise<View> {
+  const { head, branch, cache, by } = given;
+  const outcomes = await readOutcomes(git, await git.branch(OUTCOMES_BRANCH), new Map());
+  const { desired, operations } = await readWanted(git, { branch, cache, outcomes, before: undefined });
+  const pending = pendingOperations(operations.entries, outcomes);
+  const rollouts = desired?.rollouts ?? new Map<RolloutName, Rollout>();
+  return { git, head, desired, rollouts, outcomes, pending, cache, by, canSign };
+}
+
+/** The rollout that was named, with its attempts. Throws {@link CommandError} where there is none, or no attempt yet. */
+export function rolloutNamed(
+  view: View,
+  written: string,
+): {
+  readonly name: RolloutName;
+  readonly rollout: Rollout | undefined;
+  readonly attempts: readonly Attempt[];
+  readonly latest: Attempt;
+} {
+  const name = written as RolloutName;
+  const rollout = view.rollouts.get(name);
+  const attempts = view.outcomes.get(name) ?? [];
+  if (rollout === undefined && attempts.length === 0) throw refused(unknownRollout(name, view));
+  const latest = attempts.at(-1);
+  if (latest !== undefined) return { name, rollout, attempts, latest };
+  throw problem(
+    `${name} has no attempt yet: the server has not read the commit that asks for it; see tidegate status ${name}`,
+  );
+}
+
+/** Rollouts under way, in order of name. */
+export function underWay(outcomes: Outcomes, rollouts: View['rollouts']): readonly Attempt[] {
+  return [...outcomes.values()]
+    .flatMap((attempts) => attempts.at(-1) ?? [])
+    .filter((latest) => !isFinished(latest) && rollouts.has(latest.rollout))
+    .sort((a, b) => (a.rollout < b.rollout ? -1 : 1));
+}
+
+/** The command did its work and found that there is nothing to do, or nothing that may be done. */
+export function problem(message: string): CommandError {
+  return new CommandError(message, EXIT.problems);
+}
+
+/** An entry that would have no effect is not written. */
+export function refused({ rule, what, next }: Moot): CommandError {
+  const isAboutTheEntry =
+    rule === 'operation-attempt' || rule === 'operation-over' || rule === 'operation-early';
+  return problem(`${what}; ${isAboutTheEntry ? 'tidegate status shows where the rollout stands' : next}`);
+}
+
+/** A commit message: what, why, and trailers. */
+export function messageOf(given: {
+  readonly subject: string;
+  readonly body?: readonly (string | undefined)[];
+  readonly trailers: readonly (readonly [string, string | number | undefined])[];
+}): string {
+  const trailers = given.trailers.flatMap(([key, value]) =>
+    value === undefined ? [] : [`${key}: ${value}`],
+  );
+  const paragraphs = [given.subject, ...(given.body ?? []), trailers.join('\n')];
+  return `${paragraphs.filter((paragraph) => paragraph !== undefined && paragraph !== '').join('\n\n')}\n`;
+}
+
+function print(
+  change: Change,
+  commit: string | undefined,
+  { options, io, workplace }: { options: OperationOptions; io: Io; workplace: Workplace },
+): void {
+  const subject = change.message.split('\n', 1)[0] ?? '';
+  const { place, clone } = workplace;
+  const next = [...change.next, ...(clone === undefined || commit === undefined ? [] : [PULL])];
+  if (options.format === 'json') {
+    const printed: Printed = {
+      dryRun: options.dryRun,
+      commit: commit ?? null,
+      branch: options.branch,
+      place,
+      subject,
+      files: change.files.map(({ path }) => path),
+      operations: change.entries,
+      warnings: change.warnings,
+      next,
+    };
+    io.out.write(`${JSON.stringify(printed, null, 2)}\n`);
+    return;
+  }
+  for (const warning of change.warnings) {
+    io.err.lines(hanging(io.err.paint('yellow', 'warning'), printable(warning), 'warning'.length, io.err));
+  }
+  const { out } = io;
+  if (commit === undefined) {
+    out.lines([
+      ...wrap(`Would commit to ${options.branch} of ${place}:`, out),
+      '',
+      ...change.message
+        .trimEnd()
+        .split('\n')
+        .map((line) => `    ${printable(line)}`.trimEnd()),
+      ...change.files.flatMap((file) => ['', ...fileLines(file, out)]),
+    ]);
+    return;
+  }
+  out.lines([
+    out.paint('green', `✓ ${printable(subject)}`),
+    ...wrap(`${shortOid(commit)} on ${options.branch} of ${place}`, out, '  '),
+    ...next.flatMap((sentence) => wrap(printable(sentence), out, '  ')),
+  ]);
+}
+
+const PULL = 'Your clone is as it was: git pull brings it up to date.';
+
+const CONTEXT_LINES = 2;
+
+/** What differs between a file's first and last changed lines, with a little around it. */
+function fileLines({ path, before, after }: FileChange, out: Output): string[] {
+  const [old, now] = [linesOf(before ?? ''), linesOf(after)];
+  let head = 0;
+  while (head < old.length && head < now.length && old[head] === now[head]) head += 1;
+  let tail = 0;
+  while (tail < old.length - head && tail < now.length - head && old.at(-1 - tail) === now.at(-1 - tail))
+    tail += 1;
+  const around = (lines: readonly string[]) => lines.map((line) => `      ${printable(line)}`.trimEnd());
+  return [
+    out.paint('bold', `    ${printable(path)}${before === undefined ? ' (new)' : ''}`),
+    ...around(old.slice(Math.max(0, head - CONTEXT_LINES), head)),
+    ...old.slice(head, old.length - tail).map((line) => out.paint('red', `    - ${printable(line)}`)),
+    ...now.slice(head, now.length - tail).map((line) => out.paint('green', `    + ${printable(line)}`)),
+    ...around(old.slice(old.length - tail).slice(0, CONTEXT_LINES)),
+  ];
+}
+
+function linesOf(text: string): string[] {
+  const lines = text.split(/\r?\n/);
+  if (lines.at(-1) === '') lines.pop();
+  return lines;
+}

@@ -1,0 +1,24 @@
+/** The engine for ssh and for large repositories: the git binary, where there is one. */
+import type { GitEngine } from './engine.ts';
+import { GitRepositoryError } from './errors.ts';
+import { type NativeOptions, nativeGit } from './native-git.ts';
+import { nativeObjects } from './native-objects.ts';
+import { nativeTransport } from './native-transport.ts';
+import { printable } from './remote-trouble.ts';
+
+export function createNativeEngine(options: NativeOptions = {}): GitEngine {
+  const native = nativeGit(options);
+  return {
+    name: 'native',
+    objects: (commonDir) => nativeObjects(native, commonDir),
+    connect: (remote) => nativeTransport(native, remote),
+    async repack(commonDir) {
+      const { exitCode, stderr } = await native.run(['repack', '-a', '-d', '-k', '-q'], { commonDir });
+      if (exitCode !== 0)
+        throw new GitRepositoryError(
+          commonDir,
+          `git cannot repack ${commonDir} (${printable(stderr.slice(-300))}); look at the disk it is on`,
+        );
+    },
+  };
+}

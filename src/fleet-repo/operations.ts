@@ -1,0 +1,110 @@
+/**
+ * What a person does to a rollout, as one commit on a branch's newest tip. Whoever loses the race for the tip looks again:
+ * what is right may have changed with it. Works on the git port alone.
+ */
+import type { RolloutName } from '../core/model/ids.ts';
+import type { Instant } from '../core/model/time.ts';
+import { addOperations, newOperations, type OperationEntry } from '../documents/edit.ts';
+import { PLACES } from '../documents/kinds.ts';
+import { type DocumentCache, loadOperations } from '../documents/load.ts';
+import { readDocument } from '../documents/read.ts';
+import type { Commit, Git, NewCommit, Oid } from './git.ts';
+import { readFolder } from './snapshot.ts';
+import { type PathContent, withChanges } from './tree.ts';
+
+/** A commit that is about to be made. */
+export interface Draft {
+  readonly tree: Oid;
+  /** Ends with a newline; trailers included. */
+  readonly message: string;
+}
+
+export type Committed<D extends Draft> =
+  | { readonly kind: 'committed'; readonly commit: Oid; readonly from: Oid; readonly draft: D }
+  | { readonly kind: 'refused'; readonly reason: string }
+  | { readonly kind: 'lost' };
+
+/** So many others in a row were faster: something commits without end. */
+const TRIES_MAX = 5;
+
+/** Commits what `draw` draws for the newest tip of `branch`, which must exist. What `draw` throws ends it. */
+export async function commitOnNewest<D extends Draft>(
+  git: Git,
+  given: {
+    readonly branch: string;
+    readonly at: Instant;
+    readonly draw: (head: Commit) => Promise<D>;
+    /** Whose commit it is; the port's own otherwise. */
+    readonly writeCommit?: (commit: NewCommit, draft: D) => Promise<Oid>;
+  },
+): Promise<Committed<D>> {
+  const { branch, at, draw, writeCommit = (commit) => git.writeCommit(commit) } = given;
+  for (let tries = 0; tries < TRIES_MAX; tries++) {
+    const from = await git.branch(branch);
+    if (from === undefined) return { kind: 'refused', reason: `${git.place} has no branch ${branch}` };
+    const draft = await draw(await git.commit(from));
+    const { tree, message } = draft;
+    const commit = await writeCommit({ tree, parents: [from], message, at }, draft);
+    const moved = await git.moveBranch({ branch, from, to: commit });
+    if (moved.kind === 'moved') return { kind: 'committed', commit, from, draft };
+    if (moved.kind === 'refused') return moved;
+  }
+  return { kind: 'lost' };
+}
+
+/** A file before and after; `before` is undefined where there is none. */
+export interface FileChange {
+  readonly path: string;
+  readonly before: string | undefined;
+  readonly after: string;
+}
+
+/**
+ * The rollout's file in `ops/` with entries added: the first that is about the rollout, as they are read, else a new one. A
+ * text says why there is no way to add them.
+ */
+export async function entriesAdded(
+  git: Git,
+  tree: Oid,
+  given: {
+    readonly rollout: RolloutName;
+    readonly entries: readonly OperationEntry[];
+    readonly cache: DocumentCache;
+  },
+): Promise<FileChange | string> {
+  const { rollout, entries, cache } = given;
+  const files = await readFolder(git, tree, PLACES.Operation.replace(/\/$/, ''));
+  const file = files.find((each) => {
+    const { kind, name } = readDocument(each, cache);
+    return kind === 'Operation' && name === rollout;
+  });
+  const path = `${PLACES.Operation}${rollout}.yaml`;
+  if (file === undefined) {
+    if (files.some((each) => each.path === path))
+      return `${path} is no Operation document of ${rollout}; correct or move it first`;
+    return checked({ path, before: undefined, after: newOperations(rollout, entries) });
+  }
+  const before = new TextDecoder('utf-8', { ignoreBOM: true }).decode(file.content);
+  const after = addOperations(before, entries);
+  if (after === undefined)
+    return `${file.path} is written so that no entry can be added to it; add it by hand`;
+  return checked({ path: file.path, before, after });
+}
+
+/** The change, unless it brings a problem that was not there: a reason that is too long, a character that YAML does not have. */
+function checked(change: FileChange): FileChange | string {
+  const problemsOf = (text: string) =>
+    loadOperations([{ path: change.path, content: new TextEncoder().encode(text) }]).problems;
+  const known = new Set(problemsOf(change.before ?? '').map(({ message }) => message));
+  const brought = problemsOf(change.after).find(({ message }) => !known.has(message));
+  return brought === undefined ? change : `the entry would not be valid: ${brought.message}`;
+}
+
+/** `tree` with the files as they are afterwards. */
+export async function withFiles(git: Git, tree: Oid, changes: readonly FileChange[]): Promise<Oid> {
+  const contents = new Map<string, PathContent>();
+  for (const { path, after } of changes) {
+    contents.set(path, { mode: '100644', oid: await git.writeBlob(new TextEncoder().encode(after)) });
+  }
+  return await withChanges(git, tree, contents);
+}

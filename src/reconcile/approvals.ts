@@ -1,0 +1,136 @@
+/**
+ * Whose approvals they are. Where a stage needs more than one, the commit that brought an entry must be signed by a key of
+ * `trust/allowed_signers`, which is read at the same commit as the entries. Nothing is looked up for stages that need fewer.
+ */
+import type { DesiredState, Operation } from '../core/model/desired.ts';
+import type { Outcomes } from '../core/model/outcome.ts';
+import { needsSigners } from '../core/plan/approvals.ts';
+import { EMERGENCY_STAGE, emergencyStage } from '../core/plan/emergency.ts';
+import type { DocumentCache } from '../documents/load.ts';
+import type { Problem } from '../documents/problem.ts';
+import type { Commit, Git } from '../fleet-repo/git.ts';
+import { findOrigins, type Origin, type Origins } from '../fleet-repo/origins.ts';
+import { entryAt } from '../fleet-repo/tree.ts';
+import { type AllowedSigners, parseAllowedSigners, signerOf } from '../trust/allowed-signers.ts';
+import { parseSshSignature, verifySshSignature } from '../trust/ssh-signature.ts';
+
+export const ALLOWED_SIGNERS = 'trust/allowed_signers';
+
+export interface SignedOperations {
+  readonly entries: readonly Operation[];
+  readonly origins: Origins | undefined;
+  readonly problems: readonly Problem[];
+}
+
+const ALLOWED_SIGNERS_BYTES_MAX = 256 * 1024;
+/** Each takes a look at history; who needs more approvals than this has another problem. */
+const APPROVALS_MAX = 100;
+
+/** `entries`, read at `head`, with a signer (or why there is none) for each approval that must have one. */
+export async function withSigners(
+  git: Git,
+  given: {
+    readonly head: Commit;
+    readonly entries: readonly Operation[];
+    readonly desired: DesiredState | undefined;
+    readonly outcomes: Outcomes;
+    readonly before: Origins | undefined;
+    readonly cache: DocumentCache;
+  },
+): Promise<SignedOperations> {
+  const { head, entries } = given;
+  const asked = entries.filter((entry) => mustBeSigned(entry, given)).slice(0, APPROVALS_MAX);
+  if (asked.length === 0) return { entries, origins: undefined, problems: [] };
+  const allowed = await readAllowedSigners(git, head);
+  const origins = await findOrigins(git, { ...given, entries: asked.map(({ id }) => id) });
+  const signed = new Map<string, Pick<Operation, 'signer' | 'unsigned'>>();
+  for (const { id } of asked)
+    signed.set(id, await signerOfOrigin(git, origins.byEntry.get(id) ?? [], allowed));
+  const problems = allowed.problems.map(
+    ({ line, message }): Problem => ({
+      file: ALLOWED_SIGNERS,
+      line,
+      column: 1,
+      rule: 'allowed-signers',
+      severity: 'warning',
+      message,
+    }),
+  );
+  return { entries: entries.map((entry) => ({ ...entry, ...signed.get(entry.id) })), origins, problems };
+}
+
+/** Whether the entry approves a stage that needs signers and that the attempt has not opened yet. */
+function mustBeSigned(
+  { action, rollout: name, attempt: number, stage: stageName, id }: Operation,
+  { desired, outcomes }: { desired: DesiredState | undefined; outcomes: Outcomes },
+): boolean {
+  const rollout = desired?.rollouts.get(name);
+  if (action !== 'approve' || rollout === undefined) return false;
+  const latest = outcomes.get(name)?.at(-1);
+  if (latest !== undefined && (number < latest.attempt || latest.appliedOperations.includes(id)))
+    return false;
+  const stage =
+    stageName === EMERGENCY_STAGE
+      ? emergencyStage(rollout)
+      : rollout.stages.find((each) => each.name === stageName);
+  return stage !== undefined && needsSigners(stage);
+}
+
+async function readAllowedSigners(git: Git, head: Commit): Promise<AllowedSigners> {
+  const entry = await entryAt(git, head.tree, ALLOWED_SIGNERS);
+  if (entry === undefined || !entry.mode.startsWith('100')) {
+    const message =
+      'the file is missing, and a stage needs approvals of several people; list their keys in it, one per line: ' +
+      'ada@example.org namespaces="git" ssh-ed25519 AAAA…';
+    return { signers: [], problems: [{ line: 1, message }] };
+  }
+  const content = await git.blob(entry.oid);
+  if (content.byteLength <= ALLOWED_SIGNERS_BYTES_MAX)
+    return parseAllowedSigners(new TextDecoder().decode(content));
+  const message = `the file must have at most ${ALLOWED_SIGNERS_BYTES_MAX / 1024} KiB, found ${content.byteLength} bytes; nobody in it counts`;
+  return { signers: [], problems: [{ line: 1, message }] };
+}
+
+async function signerOfOrigin(
+  git: Git,
+  origin: Origin,
+  allowed: AllowedSigners,
+): Promise<Pick<Operation, 'signer' | 'unsigned'>> {
+  const refusals: string[] = [];
+  for (const oid of origin) {
+    const commit = await git.commit(oid);
+    const result = signerOfCommit(commit, allowed);
+    if ('name' in result) return { signer: result.name };
+    refusals.push(`commit ${oid.slice(0, 10)} ${result.refused}`);
+  }
+  const [refusal = 'the commit that brought it is too far back in history'] = refusals;
+  return { unsigned: `${refusal}; approve again with a signed commit that is merged as it is` };
+}
+
+function signerOfCommit(
+  commit: Commit,
+  allowed: AllowedSigners,
+): { readonly name: string } | { readonly refused: string } {
+  if (commit.signature === undefined) return { refused: 'that brought it is not signed' };
+  const { armoured, payload } = commit.signature;
+  const signature = parseSshSignature(armoured);
+  if (signature === undefined) {
+    // A forge signs the commits that it makes itself with OpenPGP, squashes and rebases among them.
+    return { refused: 'that brought it is not signed with an SSH key' };
+  }
+  if (signature.namespace !== 'git')
+    return { refused: `is signed for ${JSON.stringify(signature.namespace)}, not for git` };
+  if (!verifySshSignature(signature, payload)) return { refused: 'has a signature that does not hold' };
+  // In a shallow clone a commit seems to have brought all that its missing parents had.
+  if (!hasItsParents(commit, payload))
+    return { refused: 'is the oldest that this clone has, so what it brought is not known' };
+  const { key, namespace } = signature;
+  const signer = signerOf(allowed, { key, namespace, at: commit.committedAt });
+  return 'name' in signer ? signer : { refused: `is signed, but ${signer.refused}` };
+}
+
+function hasItsParents({ parents }: Commit, payload: Uint8Array): boolean {
+  const [headers = ''] = new TextDecoder().decode(payload).split('\n\n', 1);
+  const named = [...headers.matchAll(/^parent ([0-9a-f]{40})$/gm)].map(([, oid]) => oid);
+  return named.join() === parents.join();
+}

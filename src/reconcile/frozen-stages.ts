@@ -1,0 +1,87 @@
+/**
+ * Edits that come too late: a stage is frozen when it opens, so what main says of it since then has no effect. That is no
+ * error (the rest of the commit is right), but nobody should believe that a threshold was tightened.
+ */
+import type { Gate, Rollout, Stage } from '../core/model/desired.ts';
+import { canonicalJson } from '../core/model/manifest.ts';
+import { isFinished, type Outcomes, type StageOutcome } from '../core/model/outcome.ts';
+import { isEmergency } from '../core/plan/emergency.ts';
+import { formatSize } from '../core/select/size.ts';
+import type { LoadedState } from '../documents/load.ts';
+import type { Problem } from '../documents/problem.ts';
+
+export function frozenStages(
+  { desired, paths }: Pick<LoadedState, 'desired' | 'paths'>,
+  outcomes: Outcomes,
+): Problem[] {
+  return [...(desired?.rollouts.values() ?? [])].flatMap((rollout): Problem[] => {
+    const latest = outcomes.get(rollout.name)?.at(-1);
+    // Another revision is another attempt, whose stages have yet to open.
+    if (latest === undefined || isFinished(latest) || latest.revision !== rollout.revision) return [];
+    const opened = isEmergency(latest) ? latest.stages.slice(0, -1) : latest.stages;
+    const edited = opened.filter((stage, index) => !isSame(stage, rollout.stages[index], rollout));
+    if (edited.length === 0) return [];
+    const names = edited.map(({ name }) => name).join(', ');
+    const stay =
+      edited.length === 1
+        ? `stage ${names} is open in attempt ${latest.attempt} and stays as it was when it opened`
+        : `stages ${names} are open in attempt ${latest.attempt} and stay as they were when they opened`;
+    const message = `${stay}; this edit counts from the next attempt on, which begins when what is installed changes`;
+    const file = paths.get(rollout.name)?.[0] ?? 'fleet/rollouts';
+    return [{ file, line: 1, column: 1, rule: 'frozen-stage', severity: 'warning', message }];
+  });
+}
+
+/** Whether the stage would open today as it did. */
+function isSame(opened: StageOutcome, declared: Stage | undefined, { gates }: Rollout): boolean {
+  if (declared === undefined) return false;
+  return canonicalJson(asOpened(opened)) === canonicalJson(asDeclared(declared, gates));
+}
+
+type Frozen = Pick<
+  StageOutcome,
+  | 'name'
+  | 'size'
+  | 'unit'
+  | 'successThreshold'
+  | 'errorThreshold'
+  | 'soakMs'
+  | 'minExposureHours'
+  | 'stuckAfterMs'
+> & { readonly gates: readonly Gate[] };
+
+function asOpened(stage: StageOutcome): Frozen {
+  const { name, size, unit, successThreshold, errorThreshold, soakMs, minExposureHours, stuckAfterMs } =
+    stage;
+  const gates = stage.gates.map((gate) => ({ name: gate.name, expression: gate.expression }));
+  return {
+    name,
+    size,
+    unit,
+    successThreshold,
+    errorThreshold,
+    soakMs,
+    minExposureHours,
+    stuckAfterMs,
+    gates,
+  };
+}
+
+function asDeclared(stage: Stage, gates: readonly Gate[]): Frozen {
+  const { name, unit, successThreshold, errorThreshold, soakMs, minExposureHours, stuckAfterMs } = stage;
+  const own = gates
+    .filter((gate) => stage.gates.includes(gate.name))
+    .map((gate) => ({ name: gate.name, expression: gate.expression }));
+  const size = formatSize(stage.size);
+  return {
+    name,
+    size,
+    unit,
+    successThreshold,
+    errorThreshold,
+    soakMs,
+    minExposureHours,
+    stuckAfterMs,
+    gates: own,
+  };
+}

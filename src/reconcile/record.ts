@@ -1,0 +1,90 @@
+/**
+ * Reads the record, the branch `outcomes`, and judges whether it may be continued. A branch that lost commits we know
+ * of, or that somebody else wrote, opens nothing until a person has looked; what was read last stands.
+ */
+import type { Outcomes } from '../core/model/outcome.ts';
+import type { Git, Oid } from '../fleet-repo/git.ts';
+import { OUTCOMES_BRANCH, type OutcomeCache, readOutcomes } from '../fleet-repo/outcomes.ts';
+
+/** What `outcomes` says, and why nothing may be added to it now. */
+export interface Recorded {
+  readonly tip: Oid | undefined;
+  readonly outcomes: Outcomes;
+  readonly hold?: Hold | undefined;
+}
+
+/** Why nothing opens. */
+export interface Hold {
+  readonly by: HeldBy;
+  /** A sentence with the next step. */
+  readonly reason: string;
+}
+
+/** `repository`: it is away or cannot be read. `record`: `outcomes` cannot be followed or written. `clock`: it jumped. */
+export type HeldBy = 'repository' | 'record' | 'clock';
+
+/** `known` is the last tip that was read, if one was. Equal readings are one object. */
+export function createRecordReader(git: Git): (known: Oid | undefined) => Promise<Recorded> {
+  const cache: OutcomeCache = new Map();
+  let read: { readonly tip: Oid | undefined; readonly outcomes: Outcomes } | undefined;
+
+  async function outcomesAt(tip: Oid | undefined): Promise<Outcomes> {
+    if (read === undefined || read.tip !== tip) read = { tip, outcomes: await readOutcomes(git, tip, cache) };
+    return read.outcomes;
+  }
+
+  return async (known) => {
+    const tip = await git.branch(OUTCOMES_BRANCH);
+    if (tip === known) return { tip, outcomes: await outcomesAt(tip) };
+    if (known !== undefined && !(await contains(git, tip, known))) {
+      const lost = `the branch ${OUTCOMES_BRANCH} no longer contains ${known}, the last commit read`;
+      const hold: Hold = { by: 'record', reason: `${lost}; ${howToSetBack(git.place, known)}` };
+      return { tip, outcomes: await outcomesAt(known), hold };
+    }
+    const outcomes = await outcomesAt(tip);
+    if (tip === undefined || EPOCH.test((await git.commit(tip)).message)) return { tip, outcomes };
+    const reason =
+      `the branch ${OUTCOMES_BRANCH} ends in ${tip}, which Tidegate did not write: it keeps its record there; ` +
+      'rename that branch, or take the commit back';
+    return { tip, outcomes: await outcomesAt(known), hold: { by: 'record', reason } };
+  };
+}
+
+/** What the store had reached when the last decision was recorded: devices refuse to go back behind it. */
+export interface RecordedVersions {
+  /** Of the program; 0 where nothing is recorded. */
+  readonly program: number;
+  readonly flags: number;
+  /** The commit of main that was in force. */
+  readonly commit?: Oid;
+}
+
+export async function recordedVersions(git: Git, tip: Oid | undefined): Promise<RecordedVersions> {
+  if (tip === undefined) return { program: 0, flags: 0 };
+  const { message } = await git.commit(tip);
+  const commit = DESIRED_COMMIT.exec(message)?.[1];
+  return {
+    program: Number(EPOCH.exec(message)?.[1] ?? 0),
+    flags: Number(FLAGS_VERSION.exec(message)?.[1] ?? 0),
+    ...(commit === undefined ? {} : { commit }),
+  };
+}
+
+/** Every commit of ours has these trailers: see src/fleet-repo/outcomes.ts. */
+const EPOCH = /^Epoch: ([0-9]+)$/m;
+const FLAGS_VERSION = /^Flags-Version: ([0-9]+)$/m;
+const DESIRED_COMMIT = /^Desired-Commit: ([0-9a-f]{40})$/m;
+
+/** Whether `tip` is `ancestor` or comes after it. `outcomes` is linear, so first parents tell. */
+async function contains(git: Git, tip: Oid | undefined, ancestor: Oid): Promise<boolean> {
+  let at = tip;
+  while (at !== undefined && at !== ancestor) at = (await git.commit(at)).parents[0];
+  return at === ancestor;
+}
+
+function howToSetBack(place: string, tip: Oid): string {
+  const isRemote = /^[a-z+]+:\/\/|^[^/]+@[^/]+:/.test(place);
+  return isRemote
+    ? `from a clone that has it run git push --force ${place} ${tip}:refs/heads/${OUTCOMES_BRANCH}`
+    : `run git -C ${place} update-ref refs/heads/${OUTCOMES_BRANCH} ${tip}`;
+}
