@@ -7,6 +7,7 @@ import { coldPolls } from './cold-polls.ts';
 import { pollWork } from './poll-work.ts';
 import { quietPass } from './quiet-pass.ts';
 import { recount } from './recount.ts';
+import { releases } from './releases.ts';
 import { reports } from './reports.ts';
 import { warmPolls } from './warm-polls.ts';
 
@@ -17,6 +18,7 @@ const BENCHES: Readonly<Record<string, () => Promise<readonly string[]>>> = {
   'poll-work': pollWork,
   recount,
   'quiet-pass': quietPass,
+  releases,
 };
 
 const wanted = process.argv.slice(2);

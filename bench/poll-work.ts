@@ -36,7 +36,7 @@ export async function pollWork(): Promise<readonly string[]> {
   const rows: number[][] = [];
   for (const devices of FLEETS) rows.push(await costsIn(devices));
   const unit = rows[0]?.[0] ?? Number.NaN;
-  const cell = (text: string) => text.padStart(9);
+  const cell = (text: string) => text.padStart(10);
   const heads = PROGRAMS.map(({ matching, others }) =>
     others === 0 ? `${matching}` : `${matching} of ${matching + others}`,
   );
@@ -87,8 +87,8 @@ async function costsIn(devices: number): Promise<number[]> {
       const { user, system } = process.cpuUsage(before);
       return (user + system) / POLLS;
     };
-    // The first two sign what the others only look up, and warm the code up.
-    for (let warm = 0; warm < 2; warm++) await round();
+    // The first sign what the others only look up, and warm the code up.
+    for (let n = 0; n < ROUNDS; n++) await round();
     const rounds: number[] = [];
     for (let n = 0; n < ROUNDS; n++) rounds.push(await round());
     costs.push(median(rounds));

@@ -4,7 +4,6 @@
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { realNow, systemClock } from '../src/clock.ts';
 import type { DeviceId } from '../src/core/model/ids.ts';
 import type { Git } from '../src/fleet-repo/git.ts';
@@ -14,14 +13,15 @@ import { createService } from '../src/service.ts';
 import { openSqliteStore } from '../src/store/sqlite.ts';
 import { generateDeviceKey, generateKeys } from '../src/trust/keys.ts';
 import type { FromServer, ToServer } from './releases.ts';
+import { watchTurns } from './turns.ts';
 
 const [repo = '', engine = 'auto', folder = ''] = process.argv.slice(2);
 const tell = (message: FromServer) => void process.send?.(message);
 
-const delay = monitorEventLoopDelay({ resolution: 1 });
+const waited = watchTurns();
 const clock = systemClock;
 const store = await openSqliteStore(join(folder, 'tidegate.db'), { epoch: randomUUID });
-delay.enable();
+waited();
 const openedAt = realNow();
 const git = await openFleetGit(repo, {
   folder: join(folder, 'mirror'),
@@ -30,7 +30,7 @@ const git = await openFleetGit(repo, {
   env: { PATH: process.env['PATH'] },
 });
 const openMs = realNow() - openedAt;
-const openBlockedMs = blockedMs();
+const openWaited = waited();
 const service = createService({
   git: announced(git, () => tell({ kind: 'step', step: 'begun', at: realNow() })),
   store,
@@ -54,11 +54,11 @@ await store.updateDevices(['device' as DeviceId], () => ({
   version: 1,
 }));
 
-blockedMs();
+waited();
 const beganAt = realNow();
 while ((await service.reconciler.pass()).again);
 const coldMs = realNow() - beganAt;
-const coldBlockedMs = blockedMs();
+const coldWaited = waited();
 
 const stop = new AbortController();
 const running = service.reconciler.run(stop.signal);
@@ -66,7 +66,7 @@ const listener = await listen(service.app, { host: '127.0.0.1', port: 0 }, servi
 
 process.on('message', async (asked: ToServer) => {
   if (asked === 'figures') {
-    tell({ kind: 'figures', blockedMs: blockedMs(), peakMebibytes: process.resourceUsage().maxRSS / 1024 });
+    tell({ kind: 'figures', waited: waited(), peakMebibytes: process.resourceUsage().maxRSS / 1024 });
     return;
   }
   stop.abort();
@@ -84,17 +84,10 @@ tell({
   port: Number(new URL(listener.url).port),
   privateKey: key.private.export({ type: 'pkcs8', format: 'pem' }).toString(),
   openMs,
-  openBlockedMs,
+  openWaited,
   coldMs,
-  coldBlockedMs,
+  coldWaited,
 });
-
-/** The longest that the thread was kept from anything else since it was asked for last. */
-function blockedMs(): number {
-  const longest = delay.max / 1e6;
-  delay.reset();
-  return longest;
-}
 
 /** A pass begins by looking where `outcomes` is. */
 function announced(of: Git, onBegin: () => void): Git {

@@ -24,19 +24,20 @@ import { signDeviceToken } from '../src/trust/device-token.ts';
 import { startGitServer } from '../test/fleet-repo/git-server.ts';
 import { rolloutOf, setOf } from './fleet-files.ts';
 import { makeFleetRepository } from './fleet-repository.ts';
+import type { Waited } from './turns.ts';
 
 export type ToServer = 'figures' | 'stop';
 export type FromServer =
   | { readonly kind: 'step'; readonly step: Step; readonly at: number }
-  | { readonly kind: 'figures'; readonly blockedMs: number; readonly peakMebibytes: number }
+  | { readonly kind: 'figures'; readonly waited: Waited; readonly peakMebibytes: number }
   | {
       readonly kind: 'ready';
       readonly port: number;
       readonly privateKey: string;
       readonly openMs: number;
-      readonly openBlockedMs: number;
+      readonly openWaited: Waited;
       readonly coldMs: number;
-      readonly coldBlockedMs: number;
+      readonly coldWaited: Waited;
     };
 
 /** What a pass comes to, with its beginning and its end. */
@@ -87,14 +88,14 @@ async function measure({ files, way, engine, samples }: Case): Promise<readonly 
       if (n === WARM_UP) await server.figures();
       if (n > WARM_UP) taken.push(sample);
     }
-    const { blockedMs, peakMebibytes } = await server.figures();
-    const { openMs, openBlockedMs, coldMs, coldBlockedMs } = server.ready;
+    const { waited, peakMebibytes } = await server.figures();
+    const { openMs, openWaited, coldMs, coldWaited } = server.ready;
     return [
       `${files} files, ${way === 'http' ? 'over HTTP, with a webhook' : 'local'}, engine ${engine}: ` +
         `p50 ${ms(quantile(taken, 0.5))}, p99 ${ms(quantile(taken, 0.99))} of ${samples} releases`,
       `  of the median: ${breakdown(taken)}`,
-      `  the thread was kept waiting for at most ${ms(blockedMs)} by a release, ${ms(coldBlockedMs)} by the first ` +
-        `pass (${ms(coldMs)} in all), ${ms(openBlockedMs)} by opening the repository (${ms(openMs)}); ` +
+      `  the thread did nothing else for at most ${longest(waited)} in a release, ${longest(coldWaited)} in the ` +
+        `first pass (${ms(coldMs)} in all), ${longest(openWaited)} in opening the repository (${ms(openMs)}); ` +
         `peak memory ${Math.round(peakMebibytes)} MiB`,
     ];
   } finally {
@@ -124,7 +125,6 @@ async function release(
   await person.moveBranch({ branch: 'main', from, to });
   if (way === 'http') await server.tellOfPush();
   const fetchedAt = await server.pollUntil(version);
-  if (process.env['H8']) console.log(server.steps.map(({step,at})=>step+' '+Math.round(at-committedAt)).join(', '), 'fetched', Math.round(fetchedAt-committedAt));
   const sample = new Map<Step | 'fetched', number>([['fetched', fetchedAt - committedAt]]);
   for (const { step, at } of server.steps) if (!sample.has(step)) sample.set(step, at - committedAt);
   return sample;
@@ -243,6 +243,10 @@ function breakdown(samples: readonly Sample[]): string {
     );
     return `${what} ${ms(quantileOf(times, 0.5))}`;
   }).join(', ');
+}
+
+function longest({ cpuMsMax, msMax }: Waited): string {
+  return `${ms(cpuMsMax)} of processor time (${ms(msMax)} of real time)`;
 }
 
 function ms(duration: number): string {

@@ -19,6 +19,8 @@ export interface HttpLimits {
 }
 
 const REDIRECTS_MAX = 5;
+/** Some servers answer as git servers only to what calls itself git. */
+const USER_AGENT = 'git/tidegate';
 
 /** One client per remote: a redirect that was followed once is followed by what comes after it. */
 export function createHttpClient(remote: Remote, limits: HttpLimits): HttpClient {
@@ -33,7 +35,7 @@ export function createHttpClient(remote: Remote, limits: HttpLimits): HttpClient
       const url = `${base}${path}`;
       const answer = await exchange(url, {
         method,
-        headers: { ...asked.headers, ...authorization(remote) },
+        headers: { ...asked.headers, 'user-agent': USER_AGENT, ...authorization(remote) },
         ...(body === undefined ? {} : { body }),
       });
       const { response, content } = answer;

@@ -16,7 +16,7 @@ import { type Mirror, makeMirror, openMirror } from './mirror.ts';
 import { DEFAULT_IDENTITY } from './objects.ts';
 import { OUTCOMES_BRANCH } from './outcomes.ts';
 import { listPacks, objectsIn, removePack } from './packs.ts';
-import { branchNameProblem, rivalOf, rivalReason } from './ref-lock.ts';
+import { branchNameProblem } from './ref-lock.ts';
 
 export interface RemoteOptions {
   /** Where mirrors are kept; one process at a time may use it. */
@@ -271,10 +271,12 @@ function follow(
     await mirror.git.commit(to);
     const problem = branchNameProblem(branch);
     if (problem !== undefined) return { kind: 'refused', reason: problem };
-    await startFollowing(branch);
     if ((await mirror.branches()).get(branch) !== from) return { kind: 'lost' };
-    const obstacle = await obstacleTo(move);
-    if (obstacle !== undefined) return { kind: 'refused', reason: obstacle };
+    const isForward = from === undefined || (await comesAfter(mirror.git, to, from));
+    if (!isForward && !branch.startsWith(ASIDE)) {
+      const reason = `moving ${branch} from ${from} to ${to} would take commits away from it, which is never done at a remote`;
+      return { kind: 'refused', reason };
+    }
 
     let answer: PushAnswer | GitRemoteError;
     try {
@@ -304,15 +306,6 @@ function follow(
     if (answer instanceof GitRemoteError) throw answer;
     const reason = answer.kind === 'rejected' ? answer.reason : '';
     return { kind: 'refused', reason: refusal(url, branch, reason) };
-  }
-
-  async function obstacleTo({ branch, from, to }: { branch: string; from: Oid | undefined; to: Oid }) {
-    if (from === undefined) {
-      const rival = rivalOf(branch, (await transport.listBranches()).keys());
-      return rival === undefined ? undefined : rivalReason(branch, rival);
-    }
-    if (branch.startsWith(ASIDE) || (await comesAfter(mirror.git, to, from))) return undefined;
-    return `moving ${branch} from ${from} to ${to} would take commits away from it, which is never done at a remote`;
   }
 
   async function moveBranch(move: { branch: string; from: Oid | undefined; to: Oid }): Promise<MoveResult> {

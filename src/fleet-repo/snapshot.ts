@@ -48,8 +48,11 @@ export async function readFolder(git: Git, tree: Oid, folder: string): Promise<r
   return files;
 }
 
-/** Blobs that are asked for together: an engine that is another process answers them in one go. */
-const BATCH_FILES = 64;
+/**
+ * Blobs that are asked for together: an engine that is another process answers them in one go; one in this process unpacks
+ * them all in one turn.
+ */
+const BATCH_FILES = 16;
 
 /**
  * The files at and below a folder of a tree, and what they say. What `cache` knows is not read from git; the rest is read

@@ -123,7 +123,7 @@ export function createDeviceAnswers(options: DeviceAnswersOptions): DeviceAnswer
     const etag = assignmentEtag(claims, signer().kid);
     const generation = String(claims.generation);
     const isKnown = matchesEtag(poll.ifNoneMatch, etag);
-    const body = isKnown ? undefined : signer().sign(claims, etag);
+    const body = isKnown ? undefined : signer().sign(claims);
     memory.keepAnswer(begun, String(poll.authorization), {
       device: device.id,
       published,

@@ -94,7 +94,7 @@ export function createDeviceMemory<Answer extends Sized>(follow: Follow): Device
   }
 
   function isUnchanged({ device, changes: before }: Begun): boolean {
-    return before !== undefined && changes[counterOf(device)] === before;
+    return changes[counterOf(device)] === before;
   }
 
   function forgetAnswer(device: DeviceId): void {

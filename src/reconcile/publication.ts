@@ -11,7 +11,9 @@ import { flagChanges } from '../fleet-repo/flag-changes.ts';
 import type { Git, Oid } from '../fleet-repo/git.ts';
 import { OUTCOMES_BRANCH } from '../fleet-repo/outcomes.ts';
 import type { PublishedProgram, Store } from '../store/store.ts';
+import { createTurns } from '../turns.ts';
 import { recordedVersions } from './record.ts';
+import { isSameValue } from './same-value.ts';
 
 export interface Publication {
   /** What devices get; undefined while it is not known to be the last one. */
@@ -52,7 +54,7 @@ export function createPublication({ git, store }: { readonly git: Git; readonly 
 
   /** How often flags have changed. A store that was lost or set back goes on from the record and the history. */
   async function flagsVersionAt(commit: Oid, program: Program, tip: Oid | undefined): Promise<number> {
-    const isUnchanged = stored !== undefined && isSame(stored.program.flags, program.flags);
+    const isUnchanged = stored !== undefined && isSameValue(stored.program.flags, program.flags);
     const next = (stored?.flagsVersion ?? 0) + (isUnchanged ? 0 : 1);
     if (served !== undefined) return next;
     const recorded = await recordedVersions(git, tip);
@@ -95,7 +97,7 @@ export function createPublication({ git, store }: { readonly git: Git; readonly 
 
     async publish(program, { commit, tip, now }) {
       const recorded = served === undefined ? (await recordedVersions(git, tip)).program : 0;
-      if (stored !== undefined && stored.version >= recorded && isSame(stored.program, program)) {
+      if (stored !== undefined && stored.version >= recorded && isSameValue(stored.program, program)) {
         if (stored.program !== program) stored = { ...stored, program };
         served = stored;
         return;
@@ -105,6 +107,8 @@ export function createPublication({ git, store }: { readonly git: Git; readonly 
         flagsVersion: await flagsVersionAt(commit, program, tip),
         program,
       };
+      // Building a large program and writing it are a turn each.
+      await createTurns().next();
       const isOurs = await store.swapProgram(next, stored?.version ?? 0);
       stored = isOurs ? next : await store.program();
       served = stored;
@@ -116,8 +120,4 @@ export function createPublication({ git, store }: { readonly git: Git; readonly 
 /** Versions rise with every publication and, so that an empty store starts above what was, with the time. */
 function versionAfter(last: number, now: Instant): number {
   return Math.max(last + 1, Math.floor(now / SECOND));
-}
-
-function isSame(a: unknown, b: unknown): boolean {
-  return a === b || JSON.stringify(a) === JSON.stringify(b);
 }

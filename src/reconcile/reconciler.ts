@@ -36,6 +36,7 @@ import { type Notes, readNotes, writeNotes } from './journal.ts';
 import type { Observer } from './observer.ts';
 import { createPublication, Overtaken } from './publication.ts';
 import { createRecordReader, type HeldBy, type Hold, type Recorded } from './record.ts';
+import { isSameValue } from './same-value.ts';
 import { createWakeups } from './wakeups.ts';
 
 export interface Reconciler {
@@ -323,8 +324,9 @@ export function createReconciler(
       // One question at a time, by precedence, and under the program that the decisions so far lead to: a stage that
       // opens here takes its devices from the rollouts below.
       const next = publication.programOf(desired, applyDecisions(outcomes, made.decisions));
-      const precedence = (want: Want) => next.rollouts.findIndex(({ name }) => name === want.rollout);
-      const [want] = made.wants.toSorted((a, b) => precedence(a) - precedence(b));
+      const wanting = new Map(made.wants.map((want) => [want.rollout, want]));
+      const first = next.rollouts.find(({ name }) => wanting.has(name));
+      const want = first === undefined ? made.wants[0] : wanting.get(first.name);
       if (want !== undefined) answers.set(wantKey(want), await observer.answer(want, next, now));
     }
   }
@@ -384,7 +386,7 @@ export function createReconciler(
       isNews ||= result?.kind === 'lost';
       if (result === undefined || result.kind === 'lost') continue;
       restorations.set(attemptKey(attempt), result);
-      if (isSame(result, known.restorations.get(attemptKey(attempt)))) continue;
+      if (isSameValue(result, known.restorations.get(attemptKey(attempt)))) continue;
       isNews = true;
       step('restored');
       if (result.kind === 'pushed') {
@@ -492,10 +494,6 @@ export function createReconciler(
 /** A write that failed holds what opens like one that was refused; the next pass tries again. */
 function refusal(error: unknown): { kind: 'refused'; reason: string } {
   return { kind: 'refused', reason: error instanceof Error ? error.message : String(error) };
-}
-
-function isSame(a: unknown, b: unknown): boolean {
-  return a === b || JSON.stringify(a) === JSON.stringify(b);
 }
 
 /** Whether the closing still has to be recorded: nothing newer is known of its attempt. */

@@ -14,22 +14,14 @@ export function createMemoryStore(options: { readonly epoch: string }): Store {
   const devices = new Map<DeviceId, DeviceRecord>();
   const followers = createFollowers(0);
   let position = 0;
-  let epochs = 1;
   let program: PublishedProgram | undefined;
   let journal: Journal = {};
   let journalVersion = 0;
   /** Every id in order; undefined since an id came or went. Reports change no ids, so a page rarely has to sort. */
   let ordered: readonly DeviceId[] | undefined;
 
-  const epoch = () => (epochs === 1 ? options.epoch : `${options.epoch}.${epochs}`);
-
   return {
-    epoch: async () => epoch(),
-
-    async newEpoch() {
-      epochs += 1;
-      return epoch();
-    },
+    epoch: async () => options.epoch,
 
     device: async (id) => devices.get(id),
 

@@ -65,11 +65,11 @@ export function createFeed(database: Database, url: string): Feed {
 
   /** Every replica does it: entries that another one has removed are gone. */
   async function prune(): Promise<void> {
-    while (await slept(PRUNE_MS, stop.signal)) {
-      const old = `DELETE FROM device_changes WHERE written_at < now() - interval '${KEPT}'`;
+    const old = `DELETE FROM device_changes WHERE written_at < now() - interval '${KEPT}'`;
+    do {
       // What was not removed now is removed the next time.
       await database.query(old).catch(() => undefined);
-    }
+    } while (await slept(PRUNE_MS, stop.signal));
   }
 
   return {

@@ -36,7 +36,7 @@ export async function openPostgresStore(
       'INSERT INTO epoch (epoch) SELECT $1 WHERE NOT EXISTS (SELECT FROM epoch) ON CONFLICT DO NOTHING',
       [options.epoch()],
     );
-    return storeOver(database, url, options.epoch);
+    return storeOver(database, url);
   } catch (error) {
     await database.close();
     throw error;
@@ -55,7 +55,7 @@ async function refuseOtherEncodings(database: Database): Promise<void> {
   );
 }
 
-function storeOver(database: Database, url: string, drawEpoch: () => string): Store {
+function storeOver(database: Database, url: string): Store {
   const feed = createFeed(database, url);
   const parse = (json: string) => parseColumn(database.name, json);
 
@@ -68,12 +68,6 @@ function storeOver(database: Database, url: string, drawEpoch: () => string): St
     async epoch() {
       const { rows } = await database.query<{ epoch: string }>('SELECT epoch FROM epoch');
       return rows[0]?.epoch ?? '';
-    },
-
-    async newEpoch() {
-      const drawn = drawEpoch();
-      await database.query('UPDATE epoch SET epoch = $1', [drawn]);
-      return drawn;
     },
 
     async device(id) {

@@ -44,7 +44,7 @@ export async function openSqliteStore(path: string, options: SqliteOptions): Pro
       migrateSqlite(db);
       db.exec('PRAGMA journal_mode = WAL');
       giveEpoch(db, options.epoch);
-      return storeOver(db, path, options.epoch);
+      return storeOver(db, path);
     } catch (error) {
       db.close();
       throw error;
@@ -74,7 +74,7 @@ function giveEpoch(db: DatabaseSync, draw: () => string): void {
   });
 }
 
-function storeOver(db: DatabaseSync, path: string, drawEpoch: () => string): Store {
+function storeOver(db: DatabaseSync, path: string): Store {
   const selectDevice = db.prepare('SELECT record FROM devices WHERE id = ?');
   const selectDevices = db.prepare('SELECT record FROM devices WHERE id > ? ORDER BY id LIMIT ?');
   const countDevices = db.prepare('SELECT count(*) AS count FROM devices');
@@ -90,7 +90,6 @@ function storeOver(db: DatabaseSync, path: string, drawEpoch: () => string): Sto
     SET version = excluded.version, flags_version = excluded.flags_version, program = excluded.program`);
   const selectProgramVersion = db.prepare('SELECT version FROM program');
   const selectEpoch = db.prepare('SELECT epoch FROM epoch');
-  const updateEpoch = db.prepare('UPDATE epoch SET epoch = ?');
   const nextPosition = db.prepare('UPDATE feed SET position = position + 1 RETURNING position');
   const selectJournal = db.prepare('SELECT version, journal FROM journal');
   const upsertJournal = db.prepare(`
@@ -115,13 +114,6 @@ function storeOver(db: DatabaseSync, path: string, drawEpoch: () => string): Sto
 
   return {
     epoch: () => call(() => String(selectEpoch.get()?.['epoch'])),
-
-    newEpoch: () =>
-      call(() => {
-        const drawn = drawEpoch();
-        updateEpoch.run(drawn);
-        return drawn;
-      }),
 
     device: (id) => call(() => read(id)),
 

@@ -13,8 +13,6 @@ import type { Program } from '../core/model/program.ts';
 export interface Store {
   /** Random, drawn when the store was created: tells this store from one that was lost. */
   epoch(): Promise<string>;
-  /** Draws another epoch for this store, as if it had been lost: what it says was observed is no longer believed. */
-  newEpoch(): Promise<string>;
 
   /** The device, or undefined where none has this id. */
   device(id: DeviceId): Promise<DeviceRecord | undefined>;

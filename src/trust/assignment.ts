@@ -4,7 +4,6 @@
  * Which revision a device gets is decided elsewhere.
  */
 import { hash } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
 import type { CommitId, DeviceId, Revision, RolloutName, SnapshotId } from '../core/model/ids.ts';
 import { type Manifest, revisionOf } from '../core/model/manifest.ts';
 import type { ProgramRevision } from '../core/model/program.ts';
@@ -63,22 +62,15 @@ export interface AssignmentSigner {
     readonly installBy?: Instant;
     readonly now: Instant;
   }): AssignmentClaims;
-  /** `etag` is the claims' {@link assignmentEtag}, for who knows it already. */
-  sign(claims: AssignmentClaims, etag?: string): string;
+  sign(claims: AssignmentClaims): string;
 }
 
 export const ASSIGNMENT_LIFETIME_MS: DurationMs = DAY;
 const RENEWAL_MS: DurationMs = ASSIGNMENT_LIFETIME_MS / 2;
 const TYP = 'tidegate-assignment+jwt';
-/** Signed bodies that are remembered, in characters. */
-const CACHE_SIZE = 16 * 1024 * 1024;
 
 /** `issuer` is the fleet's name. */
 export function createAssignmentSigner(key: SigningKey, { issuer }: { issuer: string }): AssignmentSigner {
-  const signed = new LRUCache<string, string>({
-    maxSize: CACHE_SIZE,
-    sizeCalculation: (body) => body.length,
-  });
   return {
     kid: key.kid,
 
@@ -101,15 +93,7 @@ export function createAssignmentSigner(key: SigningKey, { issuer }: { issuer: st
       };
     },
 
-    sign(claims, etag = assignmentEtag(claims, key.kid)) {
-      const name = `${etag} ${claims.generation}`;
-      const known = signed.get(name);
-      if (known !== undefined) return known;
-      const json = sortedJson(claims);
-      const body = signJws({ typ: TYP, json, key: key.private, kid: key.kid });
-      signed.set(name, body);
-      return body;
-    },
+    sign: (claims) => signJws({ typ: TYP, json: claimsJson(claims), key: key.private, kid: key.kid }),
   };
 }
 
@@ -136,9 +120,22 @@ export function renewalAt({ iat }: AssignmentClaims): Instant {
  * window is not what is served in the next. The key is in it: after a change of keys every device fetches a new signature.
  */
 export function assignmentEtag(claims: AssignmentClaims, kid: string): string {
-  const { generation: _generation, exp, manifest: _manifest, ...rest } = claims;
-  const limit = exp < claims.iat + ASSIGNMENT_LIFETIME_MS / SECOND ? { exp } : {};
-  return `"${hash('sha256', sortedJson({ ...rest, ...limit, kid }), 'base64url')}"`;
+  const { iss, sub, iat, exp, snapshot, commit, rollout, attempt, revision, pollAfterSeconds } = claims;
+  const limit = exp < iat + ASSIGNMENT_LIFETIME_MS / SECOND ? exp : null;
+  const digested = [
+    kid,
+    iss,
+    sub,
+    iat,
+    limit,
+    snapshot,
+    commit,
+    rollout,
+    attempt,
+    revision,
+    pollAfterSeconds,
+  ];
+  return `"${hash('sha256', JSON.stringify(digested), 'base64url')}"`;
 }
 
 /**
@@ -224,20 +221,16 @@ function isRevisionOf(revision: Revision, manifest: Manifest): boolean {
 }
 
 /** JSON with sorted keys: a store may give a manifest back in another order, and the bytes must not differ for it. */
-function sortedJson(claims: object): string {
-  const members = Object.entries(claims)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(
-      ([name, value]) =>
-        `${JSON.stringify(name)}:${isObject(value) ? manifestJson(value) : JSON.stringify(value)}`,
-    );
-  return `{${members.join(',')}}`;
+function claimsJson({ manifest, ...claims }: AssignmentClaims): string {
+  const members = Object.entries(claims).map(([name, value]) => `"${name}":${JSON.stringify(value)}`);
+  members.push(`"manifest":${manifest === null ? null : manifestJson(manifest)}`);
+  return `{${members.sort().join(',')}}`;
 }
 
 /** All devices of a rollout share one manifest: it is written once, not once for each. */
-const manifests = new WeakMap<object, string>();
+const manifests = new WeakMap<Manifest, string>();
 
-function manifestJson(manifest: object): string {
+function manifestJson(manifest: Manifest): string {
   let json = manifests.get(manifest);
   if (json === undefined) {
     json = JSON.stringify(manifest, (_key, part: unknown) =>

@@ -26,7 +26,7 @@ describe('the program', () => {
     [['validate', '--fromat', 'json'], "error: unknown option '--fromat'"],
     [['validate', '--format', 'xml'], 'Allowed choices are text, json.'],
     [['why'], "error: missing required argument 'device'"],
-    [['serve'], "error: required option '--repo <path>' not specified"],
+    [['serve'], "error: required option '--repo <url|path>' not specified"],
     [['device', 'token'], "error: required option '--data <folder>' not specified"],
   ])('%j is wrong use', async (args, message) => {
     const { exit, out, err } = await run(args);

@@ -184,6 +184,15 @@ test('a report that changes the assignment shows in the next poll, and only in t
   expect(reads).toBe(read);
 });
 
+test('a change is seen through every token of the device, not only the one that it used last', async () => {
+  const [first, second] = [await bearer(LOBBY), await bearer(LOBBY, now + SECOND)];
+  for (const token of [first, second]) await poll(token);
+  await report(second, 1);
+  for (const token of [first, second]) {
+    expect(decodeJwt((await poll(token)).body)).toMatchObject({ attempt: 2 });
+  }
+});
+
 test('another program takes effect at the next poll, and a revocation at the next use of a known token', async () => {
   const token = await bearer(LOBBY);
   const before = await poll(token);
@@ -280,8 +289,9 @@ test('a change that is committed while the record is read is not lost', async ()
     return before;
   };
   answers = replica({ store: { follow: store.follow, device: racing } });
+  await poll('');
   const token = await bearer(LOBBY);
-  await poll(token);
+  expect(decodeJwt((await poll(token)).body)).toMatchObject({ attempt: 1 });
   expect(decodeJwt((await poll(token)).body)).toMatchObject({ attempt: 2 });
 });
 
@@ -319,12 +329,28 @@ test('when changes were missed everything is asked again', async () => {
   expect(reads).toBe(5);
 });
 
-test('after it was closed it follows no longer', async () => {
+test('after it was closed it follows no longer, and remembers nothing', async () => {
+  let followers = 0;
+  const follow: Follow = async (...given) => {
+    const followed = await store.follow(...given);
+    followers += 1;
+    return {
+      async close() {
+        followers -= 1;
+        await followed.close();
+      },
+    };
+  };
+  answers = replica({ store: { follow, device: counted(store) } });
+  await poll('');
   const token = await bearer(LOBBY);
   await poll(token);
+  await poll(token);
+  expect([followers, reads]).toEqual([1, 1]);
   await answers.close();
-  await report(token, 1);
-  expect(decodeJwt((await poll(token)).body)).toMatchObject({ attempt: 2 });
+  await poll(token);
+  await poll(token);
+  expect([followers, reads]).toEqual([0, 3]);
 });
 
 function counted(over: Store): Store['device'] {

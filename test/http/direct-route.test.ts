@@ -222,6 +222,30 @@ test('polls and reports that are spelled plainly do not reach the app', async ()
   expect(await isTakenDirectly({ ...plain, target: `${plain.target}?` })).toBe(false);
 });
 
+test('what is spelled otherwise is left to the app, and answered all the same', async () => {
+  const plain = poll({ authorization: `Bearer ${tokens[0]}` });
+  const body = JSON.stringify({ ...REPORT, seq: 1001 });
+  const big = report(body.padEnd(70_000));
+  for (const [sent, status] of [
+    [{ ...plain, target: '/v1/devices/lobby%2D1/manifest' }, 200],
+    [{ ...plain, target: '/v1/devices/./lobby-1/manifest' }, 200],
+    [{ ...plain, target: '/v1/devices/lobby-1/manifest#part' }, 200],
+    [{ ...plain, target: 'http://fleet.example/v1/devices/lobby-1/manifest' }, 200],
+    [{ ...plain, method: 'HEAD' }, 200],
+    [{ ...plain, method: 'POST' }, 405],
+    [{ ...plain, headers: [...plain.headers, ['authorization', 'Bearer x']] }, 401],
+    [{ ...plain, headers: [['Host', 'a b'], ...plain.headers.slice(1)] }, 400],
+    [{ ...plain, headers: plain.headers.slice(1) }, 400],
+    [{ ...report(body), framing: 'chunked' }, 202],
+    [report(body, [['Content-Encoding', 'gzip']]), 415],
+    [big, 413],
+  ] as const) {
+    const before = direct.taken();
+    expect((await check(sent)).status, sent.target).toBe(status);
+    expect(direct.taken(), sent.target).toBe(before);
+  }
+});
+
 test('refusals are problem documents on the direct way too, with every header that answers have', async () => {
   const answer = await check(poll({ authorization: 'Bearer nonsense' }));
   expect(answer.status).toBe(401);

@@ -4,6 +4,7 @@ import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import type { DeviceRecord } from '../../src/core/model/device.ts';
 import type { DeviceId } from '../../src/core/model/ids.ts';
+import { openReading, openStore } from '../../src/store/open.ts';
 import { openPostgresStore } from '../../src/store/postgres.ts';
 import { POSTGRES_MIGRATIONS } from '../../src/store/postgres-schema.ts';
 import type { Store } from '../../src/store/store.ts';
@@ -71,6 +72,16 @@ describe('the PostgreSQL store', () => {
     expect(await after.journal()).toEqual({ version: 1, journal: { tip: 'abc' } });
   });
 
+  test('is what an address of PostgreSQL means, for writing and for reading', async () => {
+    const store = await openStore(await server.createSchema(), { epoch: randomUUID });
+    expect(store.place?.kind).toBe('postgres');
+    await put(store, device('a'));
+    const reading = await openReading(store.place ?? expect.unreachable());
+    expect(reading.position).toBe(1);
+    await reading.close();
+    await store.close();
+  });
+
   test('a closed store says so, and may be closed again', async () => {
     const store = await openAt(await server.createSchema());
     await store.close();
@@ -116,6 +127,18 @@ describe('replicas', () => {
     const changes = (await Promise.all(enrolling)).flat();
     expect(changes.map(({ before }) => before?.serial).sort()).toEqual([1, undefined]);
     expect(await one.device(idOf('new'))).toEqual(device('new', 2));
+  });
+
+  test('are not held up by an update of another that threw', async () => {
+    const url = await server.createSchema();
+    const [one, other] = [await openAt(url), await openAt(url)];
+    await put(one, device('a', 1));
+    const failing = one.updateDevices([idOf('a')], () => {
+      throw new RangeError('midway');
+    });
+    await expect(failing).rejects.toThrow('midway');
+    await put(other, device('a', 2));
+    expect(await one.device(idOf('a'))).toEqual(device('a', 2));
   });
 
   test('each hear every commit of the others, in one order, and arrive at the same fleet', async () => {
@@ -214,6 +237,19 @@ describe('the feed under interleaved transactions', () => {
       const until = feed.told.filter((entry) => entry.position <= position);
       expect(ids).toEqual(until.flatMap(({ changes }) => changes.map(({ after }) => after?.id)).sort());
     }
+  });
+
+  test('old entries are removed, new ones stay', async () => {
+    const url = await server.createSchema();
+    const writer = await openAt(url);
+    await put(writer, device('old'));
+    await server.run(url, `UPDATE device_changes SET written_at = now() - interval '3 minutes'`);
+    await put(writer, device('new'));
+    await followed(await openAt(url));
+    const positions = async () =>
+      (await server.run(url, 'SELECT position FROM device_changes')).map((row) => row['position']);
+    while ((await positions()).length > 1);
+    expect(await positions()).toEqual(['2']);
   });
 
   test('entries that are gone are said to be missed, and what follows is told', async () => {
