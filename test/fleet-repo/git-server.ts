@@ -9,6 +9,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { wanted } from '../system.ts';
 
 export interface GitRequest {
   readonly method: string;
@@ -55,7 +56,7 @@ export interface GitServer {
 }
 
 /** Whether this machine has what the server needs; CI installs it. */
-export const hasGitServer: boolean = findBackend() !== undefined;
+export const hasGitServer: boolean = wanted(findBackend() !== undefined, 'git http-backend');
 
 export async function startGitServer(
   folder: string,

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
 import { decodeCommit, objectId } from '../../src/fleet-repo/objects.ts';
+import { hasSshKeygen } from '../trust/ssh-keys.ts';
 import { nativeGit } from './remote-fixture.ts';
 
 const run = promisify(execFile);
@@ -43,12 +44,7 @@ it('reads the signature of a commit, and what it is a signature of', async () =>
   expect(Buffer.from(latin.signature?.payload ?? []).equals(payload)).toBe(true);
 });
 
-const hasKeys = await run('ssh-keygen', ['-?']).then(
-  () => true,
-  (error) => error.code !== 'ENOENT',
-);
-
-it.skipIf(!hasKeys)('hands over what ssh-keygen verifies, of a commit that git signed', async () => {
+it.skipIf(!hasSshKeygen())('hands over what ssh-keygen verifies, of a commit that git signed', async () => {
   const root = await mkdtemp(join(tmpdir(), 'tidegate-signed-'));
   const key = join(root, 'key');
   await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);

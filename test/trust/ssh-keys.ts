@@ -1,11 +1,12 @@
 /** Keys of people, made by the real ssh-keygen. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { hasPrograms } from '../system.ts';
 
 /** Whether this machine has ssh-keygen and git: continuous integration installs them and fails on skipped tests. */
 export function hasSshKeygen(): boolean {
-  return ['ssh-keygen', 'git'].every((program) => spawnSync(program, ['--version']).error === undefined);
+  return hasPrograms('ssh-keygen', 'git');
 }
 
 /** An Ed25519 key in `folder`: where it lies, and its line of `allowed_signers` without the principals. */
