@@ -1,9 +1,9 @@
 /**
- * From a release commit to the first device that fetches the new manifest, over each way to the repository and each engine;
- * and how long the server's thread is kept from everything else by loading, planning and publishing on the way.
+ * From a commit to the first device that fetches the manifest that it asks for, over each way to the repository and each
+ * engine; and how long the server's thread does nothing else for loading, planning and publishing on the way.
  *
- * One device polls without a pause but a short one. Each sample is a commit that gives a rollout another distribution set;
- * its first stage takes every device.
+ * One device polls without a pause but a short one. A release gives a rollout another distribution set, and its first stage
+ * takes every device; the revert of that commit gives known-good back.
  */
 import { fork } from 'node:child_process';
 import { createHmac, createPrivateKey } from 'node:crypto';
@@ -82,19 +82,22 @@ async function measure({ files, way, engine, samples }: Case): Promise<readonly 
     identity: 'Ada <ada@example.org>',
   });
   try {
-    const taken: Sample[] = [];
+    const taken: Record<Commit, Sample[]> = { release: [], revert: [] };
     for (let n = 1; n <= WARM_UP + samples; n++) {
-      const sample = await release(server, { person, way, n });
-      if (n === WARM_UP) await server.figures();
-      if (n > WARM_UP) taken.push(sample);
+      if (n === WARM_UP + 1) await server.figures();
+      for (const commit of ['release', 'revert'] as const) {
+        const sample = await timed(server, { person, way, n, commit });
+        if (n > WARM_UP) taken[commit].push(sample);
+      }
     }
     const { waited, peakMebibytes } = await server.figures();
     const { openMs, openWaited, coldMs, coldWaited } = server.ready;
     return [
-      `${files} files, ${way === 'http' ? 'over HTTP, with a webhook' : 'local'}, engine ${engine}: ` +
-        `p50 ${ms(quantile(taken, 0.5))}, p99 ${ms(quantile(taken, 0.99))} of ${samples} releases`,
-      `  of the median: ${breakdown(taken)}`,
-      `  the thread did nothing else for at most ${longest(waited)} in a release, ${longest(coldWaited)} in the ` +
+      `${files} files, ${way === 'http' ? 'over HTTP, with a webhook' : 'local'}, engine ${engine}, ${samples} of each`,
+      ...(['release', 'revert'] as const).map(
+        (commit) => `  ${commit}: ${summary(taken[commit], PARTS[commit])}`,
+      ),
+      `  the thread did nothing else for at most ${longest(waited)} between the commit and the manifest, ${longest(coldWaited)} in the ` +
         `first pass (${ms(coldMs)} in all), ${longest(openWaited)} in opening the repository (${ms(openMs)}); ` +
         `peak memory ${Math.round(peakMebibytes)} MiB`,
     ];
@@ -106,20 +109,20 @@ async function measure({ files, way, engine, samples }: Case): Promise<readonly 
   }
 }
 
+type Commit = 'release' | 'revert';
+
 /** When what was reached, in milliseconds after the commit. */
 type Sample = ReadonlyMap<Step | 'fetched', number>;
 
-async function release(
+async function timed(
   server: ReleaseServer,
-  { person, way, n }: { person: Git; way: Case['way']; n: number },
+  given: { person: Git; way: Case['way']; n: number; commit: Commit },
 ): Promise<Sample> {
+  const { person, way, n, commit } = given;
   await server.rests(PAUSE_MS[way]);
-  const version = `2.${n}.0`;
+  const version = commit === 'release' ? `2.${n}.0` : '1.0.0';
   const from = (await person.branch('main')) ?? '';
-  const to = await commitOf(person, from, {
-    'fleet/rollouts/part-1/app-1.yaml': rolloutOf(1, version),
-    [`fleet/distribution-sets/part-1/app-1-${version}.yaml`]: setOf(1, version),
-  });
+  const to = commit === 'release' ? await releaseOn(person, from, version) : await revertOf(person, from);
   server.steps.length = 0;
   const committedAt = realNow();
   await person.moveBranch({ branch: 'main', from, to });
@@ -130,13 +133,23 @@ async function release(
   return sample;
 }
 
-async function commitOf(git: Git, parent: Oid, texts: Readonly<Record<string, string>>): Promise<Oid> {
+async function releaseOn(git: Git, parent: Oid, version: string): Promise<Oid> {
+  const texts = {
+    'fleet/rollouts/part-1/app-1.yaml': rolloutOf(1, version),
+    [`fleet/distribution-sets/part-1/app-1-${version}.yaml`]: setOf(1, version),
+  };
   const changes = new Map<string, PathContent>();
   for (const [path, text] of Object.entries(texts)) {
     changes.set(path, { mode: '100644', oid: await git.writeBlob(Buffer.from(text)) });
   }
   const tree = await withChanges(git, (await git.commit(parent)).tree, changes);
   return await git.writeCommit({ tree, parents: [parent], message: 'Release\n', at: systemClock.now() });
+}
+
+async function revertOf(git: Git, commit: Oid): Promise<Oid> {
+  const [before = ''] = (await git.commit(commit)).parents;
+  const { tree } = await git.commit(before);
+  return await git.writeCommit({ tree, parents: [commit], message: 'Revert\n', at: systemClock.now() });
 }
 
 type ReleaseServer = Awaited<ReturnType<typeof startReleaseServer>>;
@@ -210,39 +223,42 @@ async function startReleaseServer(args: readonly string[]) {
   };
 }
 
-function quantile(samples: readonly Sample[], share: number): number {
-  return quantileOf(
-    samples.map((sample) => sample.get('fetched') ?? Number.NaN),
-    share,
-  );
-}
+type Part = readonly [what: string, until: Step | 'fetched'];
 
-function quantileOf(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
-}
-
-const PARTS: readonly (readonly [string, Step | 'fetched'])[] = [
+const READING: readonly Part[] = [
   ['noticed and fetched', 'begun'],
   ['read', 'read'],
   ['planned', 'planned'],
-  ['noted and closed', 'closed'],
-  ['written', 'written'],
-  ['recorded', 'recorded'],
-  ['published', 'opened'],
-  ['polled', 'fetched'],
 ];
 
-/** The medians of the times between the steps. */
-function breakdown(samples: readonly Sample[]): string {
-  return PARTS.map(([what, step], at) => {
-    const before = PARTS[at - 1]?.[1];
-    const times = samples.map(
-      (sample) =>
-        (sample.get(step) ?? Number.NaN) - (before === undefined ? 0 : (sample.get(before) ?? Number.NaN)),
-    );
-    return `${what} ${ms(quantileOf(times, 0.5))}`;
-  }).join(', ');
+/** What the way of a commit is made of. What goes back is served before the commit that records it. */
+const PARTS: Readonly<Record<Commit, readonly Part[]>> = {
+  release: [
+    ...READING,
+    ['noted', 'closed'],
+    ['written', 'written'],
+    ['recorded', 'recorded'],
+    ['published', 'opened'],
+    ['polled', 'fetched'],
+  ],
+  revert: [...READING, ['published', 'closed'], ['polled', 'fetched']],
+};
+
+/** Of the whole, and the medians of its parts. */
+function summary(samples: readonly Sample[], parts: readonly Part[]): string {
+  const at = (sample: Sample, step: Step | 'fetched') => sample.get(step) ?? Number.NaN;
+  const whole = samples.map((sample) => at(sample, 'fetched'));
+  const medians = parts.map(([what, until], index) => {
+    const since = parts[index - 1]?.[1];
+    const times = samples.map((sample) => at(sample, until) - (since === undefined ? 0 : at(sample, since)));
+    return `${what} ${ms(quantile(times, 0.5))}`;
+  });
+  return `p50 ${ms(quantile(whole, 0.5))}, p99 ${ms(quantile(whole, 0.99))} (${medians.join(', ')})`;
+}
+
+function quantile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
 }
 
 function longest({ cpuMsMax, msMax }: Waited): string {

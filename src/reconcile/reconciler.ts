@@ -19,7 +19,6 @@ import {
   type Decision,
   type Plan,
   type RestoreResult,
-  type Want,
   wantKey,
 } from '../core/plan/contract.ts';
 import { plan } from '../core/plan/plan.ts';

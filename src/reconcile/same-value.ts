@@ -14,7 +14,7 @@ export function isSameValue(a: unknown, b: unknown): boolean {
 
 function hasAllOf(a: object, b: object): boolean {
   for (const key of Object.keys(a)) {
-    if (!isSameValue(valueOf(a, key), valueOf(b, key))) return false;
+    if (!isSameValue(ownValue(a, key), ownValue(b, key))) return false;
   }
   return true;
 }
@@ -22,10 +22,10 @@ function hasAllOf(a: object, b: object): boolean {
 /** Keys without a value are not written. */
 function countOf(value: object): number {
   let count = 0;
-  for (const key of Object.keys(value)) if (valueOf(value, key) !== undefined) count += 1;
+  for (const key of Object.keys(value)) if (ownValue(value, key) !== undefined) count += 1;
   return count;
 }
 
-function valueOf(value: object, key: string): unknown {
+function ownValue(value: object, key: string): unknown {
   return Object.hasOwn(value, key) ? (value as Record<string, unknown>)[key] : undefined;
 }

@@ -77,19 +77,20 @@ export function createAssignmentSigner(key: SigningKey, { issuer }: { issuer: st
     claims({ device, generation, pollIntervalMs, assigned, installBy, now }) {
       const issuedAt = renewalSlot(device, now);
       const expiresAt = Math.min(issuedAt + ASSIGNMENT_LIFETIME_MS, installBy ?? Number.POSITIVE_INFINITY);
+      // In alphabetical order, as they are signed.
       return {
-        iss: issuer,
-        sub: device,
-        iat: issuedAt / SECOND,
+        attempt: assigned?.attempt ?? null,
+        commit: assigned?.commit ?? null,
         exp: Math.floor(expiresAt / SECOND),
         generation,
-        snapshot: assigned?.snapshot ?? null,
-        commit: assigned?.commit ?? null,
-        rollout: assigned?.rollout ?? null,
-        attempt: assigned?.attempt ?? null,
-        revision: assigned?.revision ?? null,
+        iat: issuedAt / SECOND,
+        iss: issuer,
         manifest: assigned?.manifest ?? null,
         pollAfterSeconds: Math.max(1, Math.ceil(pollIntervalMs / SECOND)),
+        revision: assigned?.revision ?? null,
+        rollout: assigned?.rollout ?? null,
+        snapshot: assigned?.snapshot ?? null,
+        sub: device,
       };
     },
 
@@ -220,14 +221,20 @@ function isRevisionOf(revision: Revision, manifest: Manifest): boolean {
   }
 }
 
-/** JSON with sorted keys: a store may give a manifest back in another order, and the bytes must not differ for it. */
-function claimsJson({ manifest, ...claims }: AssignmentClaims): string {
-  const members = Object.entries(claims).map(([name, value]) => `"${name}":${JSON.stringify(value)}`);
-  members.push(`"manifest":${manifest === null ? null : manifestJson(manifest)}`);
-  return `{${members.sort().join(',')}}`;
+/** The manifest's text takes the place of a number: within a string its quotes would have backslashes before them. */
+function claimsJson(claims: AssignmentClaims): string {
+  const { manifest } = claims;
+  if (manifest === null) return JSON.stringify(claims);
+  return JSON.stringify({ ...claims, manifest: 0 }).replace(
+    '"manifest":0',
+    () => `"manifest":${manifestJson(manifest)}`,
+  );
 }
 
-/** All devices of a rollout share one manifest: it is written once, not once for each. */
+/**
+ * JSON with sorted keys: a store may give a manifest back in another order, and the bytes must not differ for it. All
+ * devices of a rollout share one manifest: it is written once, not once for each.
+ */
 const manifests = new WeakMap<Manifest, string>();
 
 function manifestJson(manifest: Manifest): string {

@@ -83,13 +83,13 @@ export function createDeviceTokenVerifier(options: {
         const result = verifyToken(read ?? token, { id, fleet, publicKey: device.publicKey });
         if (result.kind === 'refused') return result;
         verified = result.token;
+        cache.set(token, verified);
       }
       const untimely = judgeTimes(verified, clock.now());
       if (untimely !== undefined) {
         cache.delete(token);
         return untimely;
       }
-      cache.set(token, verified);
       return { kind: 'ok', id, device, until: verified.expiresAt + CLOCK_TOLERANCE_MS };
     },
   };

@@ -148,7 +148,7 @@ export async function recordAttempts(
     });
   }
   const tip = await repository.branch(OUTCOMES_BRANCH);
-  await recordDecisions(repository, { tip, decisions, at: NOW, epoch: 1 , flagsVersion: 0});
+  await recordDecisions(repository, { tip, decisions, at: NOW, epoch: 1, flagsVersion: 0 });
 }
 
 interface Run {

@@ -44,7 +44,7 @@ test('S5.22 a reverting commit is with the device after one pass, and before the
   ]);
 });
 
-test('a release is with the device once the commit that opens its stage is recorded, in the second pass', async () => {
+test('a release is with the device after one pass, too, and not before the commit that records it', async () => {
   const { log, commit, settle, device, pass } = await fleetOfOne();
   await commit({ ...kiosk('1.0.0'), ...rollout('1.0.0', STAGES) });
   await settle();
@@ -53,12 +53,9 @@ test('a release is with the device once the commit that opens its stage is recor
   log.length = 0;
   await commit({ ...kiosk('1.1.0'), ...rollout('1.1.0', STAGES) });
   await pass();
-  await pass();
-  const told = await device.told();
-  const inPass = ['read', 'planned', 'noted', 'closed', 'written', 'the device is to have 1.0.0'];
-  const recorded = ['outcomes moves', 'recorded', 'remembered', 'opened'];
-  expect(log).toEqual(['main moves', ...inPass, ...recorded, ...inPass, ...recorded]);
-  expect(told).toBe('1.1.0');
+  expect(log).toContain('the device is to have 1.0.0');
+  expect(log.at(-1)).toBe('opened');
+  expect(await device.told()).toBe('1.1.0');
 });
 
 /** One device, and a log of what happens. Just before `outcomes` moves the device polls. */
@@ -82,7 +79,7 @@ async function fleetOfOne() {
     keys,
     clock,
     randomHex: () => sha256Hex(String(drawn++)).slice(0, 32),
-    onStep: (step, d) => (log.push(step), step==='written'&&console.log(d.map(x=>x.summary))),
+    onStep: (step) => log.push(step),
   });
 
   async function settle(): Promise<void> {
