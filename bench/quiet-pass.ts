@@ -5,8 +5,8 @@
 import type { DeviceRecord } from '../src/core/model/device.ts';
 import type { DeviceId } from '../src/core/model/ids.ts';
 import { createDocumentCache } from '../src/documents/load.ts';
-import { createMemoryRepository } from '../src/fleet-repo/memory.ts';
-import { withChanges } from '../src/fleet-repo/tree.ts';
+import { createMemoryRepository } from '../src/git/memory.ts';
+import { withChanges } from '../src/git/tree.ts';
 import { createObserver } from '../src/reconcile/observer.ts';
 import { createReconciler } from '../src/reconcile/reconciler.ts';
 import { createMemoryStore } from '../src/store/memory.ts';

@@ -4,11 +4,11 @@
  */
 import type { RolloutName } from '../core/model/ids.ts';
 import { type Attempt, isFinished, knownGoodOf } from '../core/model/outcome.ts';
-import { GitObjectError } from '../fleet-repo/errors.ts';
-import type { Oid } from '../fleet-repo/git.ts';
 import { entriesAdded, type FileChange, withFiles } from '../fleet-repo/operations.ts';
 import { computeRestoration, type Restoration } from '../fleet-repo/restore.ts';
-import { changedPaths } from '../fleet-repo/tree.ts';
+import { GitObjectError } from '../git/errors.ts';
+import type { Oid } from '../git/git.ts';
+import { changedPaths } from '../git/tree.ts';
 import { whyMoot } from '../reconcile/moot-operations.ts';
 import { CommandError, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';

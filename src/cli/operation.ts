@@ -8,10 +8,10 @@ import type { RolloutName } from '../core/model/ids.ts';
 import { type Attempt, isFinished, type Outcomes } from '../core/model/outcome.ts';
 import type { OperationEntry } from '../documents/edit.ts';
 import { createDocumentCache, type DocumentCache } from '../documents/load.ts';
-import type { Commit, Git } from '../fleet-repo/git.ts';
 import { commitOnNewest, type Draft, type FileChange } from '../fleet-repo/operations.ts';
 import { OUTCOMES_BRANCH, readOutcomes } from '../fleet-repo/outcomes.ts';
 import { openWorkplace, type Workplace } from '../fleet-repo/workplace.ts';
+import type { Commit, Git } from '../git/git.ts';
 import { readWanted } from '../reconcile/desired.ts';
 import {
   type Moot,

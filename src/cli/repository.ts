@@ -7,12 +7,12 @@ import { loadDesired } from '../documents/load.ts';
 import type { Problem } from '../documents/problem.ts';
 import { readDocument } from '../documents/read.ts';
 import { closest } from '../documents/suggest.ts';
-import { GitObjectError } from '../fleet-repo/errors.ts';
-import type { Commit, Git, Oid } from '../fleet-repo/git.ts';
-import { openRepository } from '../fleet-repo/local.ts';
 import { OUTCOMES_BRANCH, readOutcomes } from '../fleet-repo/outcomes.ts';
 import { readFolder } from '../fleet-repo/snapshot.ts';
-import { entryAt, firstParentLog } from '../fleet-repo/tree.ts';
+import { GitObjectError } from '../git/errors.ts';
+import type { Commit, Git, Oid } from '../git/git.ts';
+import { openRepository } from '../git/local.ts';
+import { entryAt, firstParentLog } from '../git/tree.ts';
 import { CommandError } from './errors.ts';
 
 export interface RepositoryOptions {

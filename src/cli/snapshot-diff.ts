@@ -1,5 +1,5 @@
 /** `tidegate snapshot diff`: which documents differ between two snapshots, and what that means for devices. */
-import { changedPaths } from '../fleet-repo/tree.ts';
+import { changedPaths } from '../git/tree.ts';
 import { EXIT, type ExitCode } from './errors.ts';
 import { type FlagChange, flagChanges } from './flag-changes.ts';
 import type { Io } from './io.ts';

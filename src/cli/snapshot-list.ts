@@ -2,7 +2,7 @@
 import type { CommitId, SnapshotId } from '../core/model/ids.ts';
 import type { RolloutState } from '../core/model/outcome.ts';
 import { formatInstant, type Instant } from '../core/model/time.ts';
-import { entryAt } from '../fleet-repo/tree.ts';
+import { entryAt } from '../git/tree.ts';
 import { EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
 import { type Cell, shortOid, table } from './output.ts';

@@ -4,10 +4,10 @@
  */
 import { resolve } from 'node:path';
 import type { Attempt } from '../core/model/outcome.ts';
-import { GitObjectError } from '../fleet-repo/errors.ts';
-import type { Git, Oid } from '../fleet-repo/git.ts';
 import { OUTCOMES_BRANCH } from '../fleet-repo/outcomes.ts';
-import { changedPaths, entryAt } from '../fleet-repo/tree.ts';
+import { GitObjectError } from '../git/errors.ts';
+import type { Git, Oid } from '../git/git.ts';
+import { changedPaths, entryAt } from '../git/tree.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
 import { type Output, plural, printable, shortOid, wrap } from './output.ts';

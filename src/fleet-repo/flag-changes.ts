@@ -2,8 +2,8 @@
  * How often the flags have changed, as the history tells: the version of flags goes on from here after the store that
  * counted it was lost. Each change may be counted once too often, never once too little: devices refuse to go back.
  */
-import type { Commit, Git, Oid } from './git.ts';
-import { entryAt, firstParentLog } from './tree.ts';
+import type { Commit, Git, Oid } from '../git/git.ts';
+import { entryAt, firstParentLog } from '../git/tree.ts';
 
 /** A history that was looked through this far back says enough: nobody rolls back flags by a thousand commits. */
 const COMMITS_MAX = 1000;

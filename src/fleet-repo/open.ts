@@ -1,19 +1,20 @@
 /** Opens the fleet's repository, wherever it is: what `--repo` names, with the engine that suits it. */
-import type { Credentials, GitEngine } from './engine.ts';
-import { createIsomorphicEngine } from './engine-isomorphic.ts';
-import { createNativeEngine } from './engine-native.ts';
-import { GitRepositoryError } from './errors.ts';
-import { rememberFolders } from './folder-memory.ts';
-import type { Git } from './git.ts';
-import { openRepository } from './local.ts';
+import type { Credentials, GitEngine } from '../git/engine.ts';
+import { GitRepositoryError } from '../git/errors.ts';
+import { rememberFolders } from '../git/folder-memory.ts';
+import type { Git } from '../git/git.ts';
+import { createIsomorphicEngine } from '../git/isomorphic/engine.ts';
+import { openRepository } from '../git/local.ts';
+import { createNativeEngine } from '../git/native/engine.ts';
+import { type Place, parsePlace } from '../git/place.ts';
+import { openRemote, type RemoteOptions } from '../git/remote.ts';
 import { OUTCOMES_BRANCH } from './outcomes.ts';
-import { type Place, parsePlace } from './place.ts';
-import { openRemote, type RemoteOptions } from './remote.ts';
 
 /** `auto`: native git for ssh, isomorphic-git for everything else. */
 export type EngineChoice = 'auto' | GitEngine['name'];
 
-export interface FleetGitOptions extends Omit<RemoteOptions, 'engine' | 'credentials'> {
+export interface FleetGitOptions
+  extends Omit<RemoteOptions, 'engine' | 'credentials' | 'alsoFollow' | 'folders' | 'whenEmpty'> {
   readonly engine?: EngineChoice;
   /**
    * TIDEGATE_GIT_TOKEN and TIDEGATE_GIT_USERNAME log in over HTTP; native git is run with PATH, HOME, GIT_SSH_COMMAND
@@ -21,6 +22,9 @@ export interface FleetGitOptions extends Omit<RemoteOptions, 'engine' | 'credent
    */
   readonly env: Readonly<Record<string, string | undefined>>;
 }
+
+/** What of the branch that people change is read. */
+const FOLDERS = ['fleet', 'ops', 'trust'];
 
 /** What forges call the user that a token stands for does not matter to most of them; GitHub documents this one. */
 const USERNAME = 'x-access-token';
@@ -52,7 +56,9 @@ export async function openFleetGit(repo: string, options: FleetGitOptions): Prom
   const remote = await openRemote(place.url, {
     ...remoteOptions,
     engine,
-    alsoFollow: [OUTCOMES_BRANCH, ...(options.alsoFollow ?? [])],
+    alsoFollow: [OUTCOMES_BRANCH],
+    folders: FOLDERS,
+    whenEmpty: 'commit a fleet/ folder to it and push (`tidegate init` makes one)',
     ...(credentials === undefined ? {} : { credentials }),
   });
   return rememberFolders(remote);

@@ -8,9 +8,9 @@ import { addOperations, newOperations, type OperationEntry } from '../documents/
 import { PLACES } from '../documents/kinds.ts';
 import { type DocumentCache, loadOperations } from '../documents/load.ts';
 import { readDocument } from '../documents/read.ts';
-import type { Commit, Git, NewCommit, Oid } from './git.ts';
+import type { Commit, Git, NewCommit, Oid } from '../git/git.ts';
+import { type PathContent, withChanges } from '../git/tree.ts';
 import { readFolder } from './snapshot.ts';
-import { type PathContent, withChanges } from './tree.ts';
 
 /** A commit that is about to be made. */
 export interface Draft {

@@ -3,9 +3,9 @@
  * too: a pull request's merge is made by the forge, and the commit that its author signed is the merge's second parent.
  */
 import { type DocumentCache, loadOperations, type SourceFile } from '../documents/load.ts';
-import { GitObjectError } from './errors.ts';
-import type { Commit, Git, Oid } from './git.ts';
-import { entryAt, readFiles } from './tree.ts';
+import { GitObjectError } from '../git/errors.ts';
+import type { Commit, Git, Oid } from '../git/git.ts';
+import { entryAt, readFiles } from '../git/tree.ts';
 
 /** The commits that brought an entry: several where branches brought it independently. Empty: further back than is looked. */
 export type Origin = readonly Oid[];

@@ -7,9 +7,9 @@ import type { Attempt, Outcomes } from '../core/model/outcome.ts';
 import type { Instant } from '../core/model/time.ts';
 import type { Decision } from '../core/plan/contract.ts';
 import { decodeOutcome, encodeOutcome, outcomePath } from '../documents/outcome.ts';
-import { GitObjectError } from './errors.ts';
-import type { Git, MoveResult, Oid, TreeEntry } from './git.ts';
-import { readFiles, withChanges } from './tree.ts';
+import { GitObjectError } from '../git/errors.ts';
+import type { Git, MoveResult, Oid, TreeEntry } from '../git/git.ts';
+import { readFiles, withChanges } from '../git/tree.ts';
 
 export const OUTCOMES_BRANCH = 'outcomes';
 

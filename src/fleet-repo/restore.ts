@@ -11,10 +11,10 @@ import type { Restore, RestoreResult } from '../core/plan/contract.ts';
 import { compileCondition } from '../core/target/condition.ts';
 import { setDistributionSet } from '../documents/edit.ts';
 import { type DocumentCache, loadingDesired } from '../documents/load.ts';
+import type { Commit, Git, Oid } from '../git/git.ts';
+import { changedPaths, entryAt, firstParentLog, type PathContent, withChanges } from '../git/tree.ts';
 import { inTurns } from '../turns.ts';
-import type { Commit, Git, Oid } from './git.ts';
 import { readDocuments } from './snapshot.ts';
-import { changedPaths, entryAt, firstParentLog, type PathContent, withChanges } from './tree.ts';
 
 /** A known-good commit further back than this is not looked for: T2 does without it. */
 const HISTORY_MAX = 1000;

@@ -5,9 +5,9 @@
 import type { CommitId, SnapshotId } from '../core/model/ids.ts';
 import type { ReadFile, SnapshotPlace, SourceFile } from '../documents/load.ts';
 import { type DocumentCache, readDocument } from '../documents/read.ts';
+import type { Commit, Git, Oid } from '../git/git.ts';
+import { entryAt, readFiles, type TreeFile } from '../git/tree.ts';
 import { createTurns } from '../turns.ts';
-import type { Commit, Git, Oid } from './git.ts';
-import { entryAt, readFiles, type TreeFile } from './tree.ts';
 
 export interface SnapshotFiles extends SnapshotPlace {
   readonly files: readonly SourceFile[];

@@ -7,14 +7,14 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { GitRepositoryError } from './errors.ts';
-import type { Git, MoveResult, NewCommit, Oid } from './git.ts';
-import { openRepository } from './local.ts';
-import { checkFormat, locateRepository } from './locate.ts';
+import { GitRepositoryError } from '../git/errors.ts';
+import type { Git, MoveResult, NewCommit, Oid } from '../git/git.ts';
+import { openRepository } from '../git/local.ts';
+import { checkFormat, locateRepository } from '../git/locate.ts';
+import { parsePlace } from '../git/place.ts';
+import { changedPaths } from '../git/tree.ts';
 import { openFleetGit } from './open.ts';
 import { lastWords, type Person, type PersonGit, personGit, withoutPassword } from './person-git.ts';
-import { parsePlace } from './place.ts';
-import { changedPaths } from './tree.ts';
 
 export interface Workplace {
   readonly git: Git;

@@ -5,8 +5,8 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../clock.ts';
 import { HOUR, type Instant, MINUTE } from '../core/model/time.ts';
-import type { Git } from '../fleet-repo/git.ts';
 import { pullRequestText } from '../fleet-repo/restore.ts';
+import type { Git } from '../git/git.ts';
 import type { Forge, PullRequestResult } from './forge.ts';
 
 export interface PullRequests {

@@ -1,5 +1,5 @@
 /** Which repository of a forge a git URL leads to. */
-import { parsePlace } from '../fleet-repo/place.ts';
+import { parsePlace } from '../git/place.ts';
 
 export interface ForgeRepository {
   /** As the forge's pages have it: a name, with a port where it is not that of https. */

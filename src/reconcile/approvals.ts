@@ -8,9 +8,9 @@ import { needsSigners } from '../core/plan/approvals.ts';
 import { EMERGENCY_STAGE, emergencyStage } from '../core/plan/emergency.ts';
 import type { DocumentCache } from '../documents/load.ts';
 import type { Problem } from '../documents/problem.ts';
-import type { Commit, Git } from '../fleet-repo/git.ts';
 import { findOrigins, type Origin, type Origins } from '../fleet-repo/origins.ts';
-import { entryAt } from '../fleet-repo/tree.ts';
+import type { Commit, Git } from '../git/git.ts';
+import { entryAt } from '../git/tree.ts';
 import { type AllowedSigners, parseAllowedSigners, signerOf } from '../trust/allowed-signers.ts';
 import { parseSshSignature, verifySshSignature } from '../trust/ssh-signature.ts';
 

@@ -13,10 +13,10 @@ import {
   loadingOperations,
 } from '../documents/load.ts';
 import type { Problem } from '../documents/problem.ts';
-import type { Commit, Git } from '../fleet-repo/git.ts';
 import type { Origins } from '../fleet-repo/origins.ts';
 import { readDocuments, snapshotAt } from '../fleet-repo/snapshot.ts';
-import { firstParentLog } from '../fleet-repo/tree.ts';
+import type { Commit, Git } from '../git/git.ts';
+import { firstParentLog } from '../git/tree.ts';
 import { inTurns } from '../turns.ts';
 import { withSigners } from './approvals.ts';
 import { frozenStages } from './frozen-stages.ts';

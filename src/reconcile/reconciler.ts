@@ -23,12 +23,12 @@ import {
 } from '../core/plan/contract.ts';
 import { plan } from '../core/plan/plan.ts';
 import type { DocumentCache } from '../documents/load.ts';
-import { GitObjectError } from '../fleet-repo/errors.ts';
-import type { Git, Oid, Watcher } from '../fleet-repo/git.ts';
 import { OUTCOMES_BRANCH, recordDecisions } from '../fleet-repo/outcomes.ts';
 import { restoreMain } from '../fleet-repo/restore.ts';
 import type { Forge } from '../forge/forge.ts';
 import { createPullRequests } from '../forge/pull-requests.ts';
+import { GitObjectError } from '../git/errors.ts';
+import type { Git, Oid, Watcher } from '../git/git.ts';
 import type { PublishedProgram, Store } from '../store/store.ts';
 import { readWanted, type Wanted } from './desired.ts';
 import { type Notes, readNotes, writeNotes } from './journal.ts';

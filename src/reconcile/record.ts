@@ -3,8 +3,8 @@
  * of, or that somebody else wrote, opens nothing until a person has looked; what was read last stands.
  */
 import type { Outcomes } from '../core/model/outcome.ts';
-import type { Git, Oid } from '../fleet-repo/git.ts';
 import { OUTCOMES_BRANCH, type OutcomeCache, readOutcomes } from '../fleet-repo/outcomes.ts';
+import type { Git, Oid } from '../git/git.ts';
 
 /** What `outcomes` says, and why nothing may be added to it now. */
 export interface Recorded {

@@ -14,9 +14,9 @@ import type { CommitId, RolloutName, SnapshotId } from '../../src/core/model/ids
 import type { Attempt } from '../../src/core/model/outcome.ts';
 import type { Decision } from '../../src/core/plan/contract.ts';
 import { loadDesired } from '../../src/documents/load.ts';
-import { openRepository } from '../../src/fleet-repo/local.ts';
 import { OUTCOMES_BRANCH, recordDecisions } from '../../src/fleet-repo/outcomes.ts';
 import { readSnapshot } from '../../src/fleet-repo/snapshot.ts';
+import { openRepository } from '../../src/git/local.ts';
 
 const execute = promisify(execFile);
 

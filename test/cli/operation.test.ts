@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { Attempt } from '../../src/core/model/outcome.ts';
-import { hasGitServer, startGitServer } from '../fleet-repo/git-server.ts';
+import { hasGitServer, startGitServer } from '../git/git-server.ts';
 import { hasSshKeygen, makeSshKey } from '../trust/ssh-keys.ts';
 import { fleetFiles, git, rolloutText, run, temporaryFolder, writeFiles } from './fixture.ts';
 import { NAME, PERSON, people, protect, withoutGit } from './people.ts';

@@ -6,7 +6,7 @@ import { systemClock } from '../../src/clock.ts';
 import { applyReport, type DeviceRecord, type Report } from '../../src/core/model/device.ts';
 import type { DeviceId, Revision, RolloutName } from '../../src/core/model/ids.ts';
 import { createDocumentCache } from '../../src/documents/load.ts';
-import { openRepository } from '../../src/fleet-repo/local.ts';
+import { openRepository } from '../../src/git/local.ts';
 import { createEventHub } from '../../src/http/events.ts';
 import { listen } from '../../src/http/listen.ts';
 import { operatorApi } from '../../src/http/operator-api.ts';

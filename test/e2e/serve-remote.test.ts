@@ -6,8 +6,8 @@ import { chmod, writeFile } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { git } from '../cli/fixture.ts';
-import { type GitServer, hasGitServer, startGitServer } from '../fleet-repo/git-server.ts';
 import { type GithubServer, startGithub, TOKEN } from '../forge/github-server.ts';
+import { type GitServer, hasGitServer, startGitServer } from '../git/git-server.ts';
 import { DELIVERIES, SECRET } from '../http/webhook-deliveries.ts';
 import {
   allRun,

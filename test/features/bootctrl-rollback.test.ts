@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { decodeJwt } from 'jose';
 import { expect, test } from 'vitest';
-import { openRepository } from '../../src/fleet-repo/local.ts';
-import { readFiles } from '../../src/fleet-repo/tree.ts';
+import { openRepository } from '../../src/git/local.ts';
+import { readFiles } from '../../src/git/tree.ts';
 import { identities } from '../../src/simulate/simulation.ts';
 import { git, repositoryOf, run } from '../cli/fixture.ts';
 import {

@@ -9,7 +9,7 @@ import type { Attempt } from '../../src/core/model/outcome.ts';
 import { DAY, type DurationMs, MINUTE } from '../../src/core/model/time.ts';
 import type { RolloutStatus } from '../../src/core/status.ts';
 import { OUTCOMES_BRANCH } from '../../src/fleet-repo/outcomes.ts';
-import { readFiles } from '../../src/fleet-repo/tree.ts';
+import { readFiles } from '../../src/git/tree.ts';
 import { createSimulation, identities, type Simulation } from '../../src/simulate/simulation.ts';
 import type { World } from '../../src/simulate/virtual-device.ts';
 import { FLEET, kiosk, rollout } from '../simulation/fleet-files.ts';

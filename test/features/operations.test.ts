@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { DeviceId } from '../../src/core/model/ids.ts';
 import { DAY, HOUR, MINUTE } from '../../src/core/model/time.ts';
-import type { Git } from '../../src/fleet-repo/git.ts';
+import type { Git } from '../../src/git/git.ts';
 import { createSimulation, identities } from '../../src/simulate/simulation.ts';
 import { FLEET, kiosk, rollout, WORLD } from '../simulation/fleet-files.ts';
 import { advanceUntil, type HawkbitFleet, startFleet, TICK } from './hawkbit-fleet.ts';

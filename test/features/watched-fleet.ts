@@ -10,7 +10,7 @@ import type { DeviceId } from '../../src/core/model/ids.ts';
 import type { Manifest } from '../../src/core/model/manifest.ts';
 import { HOUR, MINUTE } from '../../src/core/model/time.ts';
 import type { FleetCounts, RolloutStatus } from '../../src/core/status.ts';
-import { firstParentLog, readFiles } from '../../src/fleet-repo/tree.ts';
+import { firstParentLog, readFiles } from '../../src/git/tree.ts';
 import { createSimulation, type Simulation } from '../../src/simulate/simulation.ts';
 import type { World } from '../../src/simulate/virtual-device.ts';
 import type { VerifiedAssignment } from '../../src/trust/assignment.ts';

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { flagChanges } from '../../src/fleet-repo/flag-changes.ts';
-import type { Git, Oid } from '../../src/fleet-repo/git.ts';
-import { createMemoryRepository } from '../../src/fleet-repo/memory.ts';
-import { withChanges } from '../../src/fleet-repo/tree.ts';
+import type { Git, Oid } from '../../src/git/git.ts';
+import { createMemoryRepository } from '../../src/git/memory.ts';
+import { withChanges } from '../../src/git/tree.ts';
 
 type Files = Readonly<Record<string, string | null>>;
 

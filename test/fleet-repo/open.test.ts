@@ -2,10 +2,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createBareRepository } from '../../src/fleet-repo/local.ts';
 import { openFleetGit } from '../../src/fleet-repo/open.ts';
-import { hasGitServer } from './git-server.ts';
-import { type RemoteFixture, remoteFixture } from './remote-fixture.ts';
+import { createBareRepository } from '../../src/git/local.ts';
+import { hasGitServer } from '../git/git-server.ts';
+import { type RemoteFixture, remoteFixture } from '../git/remote-fixture.ts';
 
 let root: string;
 beforeEach(async () => {
@@ -69,5 +69,11 @@ describe.skipIf(!hasGitServer)('the environment', () => {
       expect(git.place).toBe(remote.url);
       await git.close();
     }
+  });
+
+  it('says what an empty repository lacks of a fleet', async () => {
+    await createBareRepository(join(remote.root, 'served/empty.git'), { defaultBranch: 'main' });
+    const opening = openFleetGit(`${remote.server.url}/empty.git`, { ...options(), branch: 'main' });
+    await expect(opening).rejects.toThrow(/no branch main: commit a fleet\/ folder to it and push/);
   });
 });

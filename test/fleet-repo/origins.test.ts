@@ -1,10 +1,10 @@
 /** Which commit brought an entry of `ops/`, in histories of every shape. */
 import { describe, expect, test } from 'vitest';
 import { createDocumentCache, loadOperations } from '../../src/documents/load.ts';
-import type { Git, Oid } from '../../src/fleet-repo/git.ts';
-import { createMemoryRepository } from '../../src/fleet-repo/memory.ts';
 import { withFiles } from '../../src/fleet-repo/operations.ts';
 import { findOrigins, type Origins } from '../../src/fleet-repo/origins.ts';
+import type { Git, Oid } from '../../src/git/git.ts';
+import { createMemoryRepository } from '../../src/git/memory.ts';
 
 const HEAD = 'apiVersion: tidegate.dev/v1\nkind: Operation\nmetadata: {name: kiosk}\nspec:\n  operations:\n';
 const ops = (...by: readonly string[]) =>

@@ -1,10 +1,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { HOUR, MINUTE } from '../../src/core/model/time.ts';
-import { createMemoryRepository } from '../../src/fleet-repo/memory.ts';
 import type { Forge } from '../../src/forge/forge.ts';
 import { githubApi } from '../../src/forge/github.ts';
 import { createPullRequests, type PullRequests } from '../../src/forge/pull-requests.ts';
+import { createMemoryRepository } from '../../src/git/memory.ts';
 import { identities } from '../../src/simulate/simulation.ts';
 import { createVirtualClock, type VirtualClock } from '../../src/simulate/virtual-clock.ts';
 import { FLEET, kiosk, rollout } from '../simulation/fleet-files.ts';

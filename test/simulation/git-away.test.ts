@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { RolloutName } from '../../src/core/model/ids.ts';
 import { HOUR, MINUTE } from '../../src/core/model/time.ts';
-import type { Git } from '../../src/fleet-repo/git.ts';
+import type { Git } from '../../src/git/git.ts';
 import { createSimulation, identities, type Simulation } from '../../src/simulate/simulation.ts';
 import { FLEET, kiosk, rollout, WORLD } from './fleet-files.ts';
 

@@ -12,9 +12,9 @@ import { failuresThatHalt, successesNeeded } from '../../src/core/select/size.ts
 import { compileCondition } from '../../src/core/target/condition.ts';
 import { loadDesired } from '../../src/documents/load.ts';
 import { decodeOutcome } from '../../src/documents/outcome.ts';
-import type { Git, Oid } from '../../src/fleet-repo/git.ts';
 import { readSnapshot } from '../../src/fleet-repo/snapshot.ts';
-import { readFiles } from '../../src/fleet-repo/tree.ts';
+import type { Git, Oid } from '../../src/git/git.ts';
+import { readFiles } from '../../src/git/tree.ts';
 import type { Chaos, ChaosDevice, Polled } from './chaos.ts';
 
 type Recorded = ReadonlyMap<string, Attempt>;

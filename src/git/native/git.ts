@@ -3,11 +3,11 @@
  * our token, automatic housekeeping), in English, and not for ever.
  */
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
-import { type Clock, systemClock } from '../clock.ts';
-import { type DurationMs, formatDuration, MINUTE, SECOND } from '../core/model/time.ts';
-import { errorCode } from './durable-fs.ts';
-import type { Credentials } from './engine.ts';
-import { GitRemoteError, GitRepositoryError } from './errors.ts';
+import { type Clock, systemClock } from '../../clock.ts';
+import { type DurationMs, formatDuration, MINUTE, SECOND } from '../../core/model/time.ts';
+import { errorCode } from '../durable-fs.ts';
+import type { Credentials } from '../engine.ts';
+import { GitRemoteError, GitRepositoryError } from '../errors.ts';
 
 export interface NativeOptions {
   /** The environment that git is found and run in: PATH, HOME, GIT_SSH_COMMAND, proxies. */

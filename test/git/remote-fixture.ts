@@ -4,12 +4,12 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { createIsomorphicEngine } from '../../src/fleet-repo/engine-isomorphic.ts';
-import { createNativeEngine } from '../../src/fleet-repo/engine-native.ts';
-import type { Git, Oid } from '../../src/fleet-repo/git.ts';
-import { createBareRepository, openRepository } from '../../src/fleet-repo/local.ts';
-import { openRemote, type RemoteOptions } from '../../src/fleet-repo/remote.ts';
-import { type PathContent, readFiles, withChanges } from '../../src/fleet-repo/tree.ts';
+import type { Git, Oid } from '../../src/git/git.ts';
+import { createIsomorphicEngine } from '../../src/git/isomorphic/engine.ts';
+import { createBareRepository, openRepository } from '../../src/git/local.ts';
+import { createNativeEngine } from '../../src/git/native/engine.ts';
+import { openRemote, type RemoteOptions } from '../../src/git/remote.ts';
+import { type PathContent, readFiles, withChanges } from '../../src/git/tree.ts';
 import { type GitServer, startGitServer } from './git-server.ts';
 
 const run = promisify(execFile);
@@ -53,6 +53,7 @@ export async function remoteFixture(engine: EngineName): Promise<RemoteFixture> 
         folder: join(root, mirror),
         engine: engine === 'native' ? createNativeEngine(limits) : createIsomorphicEngine(limits),
         alsoFollow: ['outcomes'],
+        folders: ['fleet', 'ops', 'trust'],
         branch: 'main',
         ...options,
       });

@@ -14,7 +14,6 @@ import { GitObjectError, GitRemoteError, GitRepositoryError } from './errors.ts'
 import type { Git, MoveResult, Oid, Watcher } from './git.ts';
 import { type Mirror, makeMirror, openMirror } from './mirror.ts';
 import { DEFAULT_IDENTITY } from './objects.ts';
-import { OUTCOMES_BRANCH } from './outcomes.ts';
 import { listPacks, objectsIn, removePack } from './packs.ts';
 import { branchNameProblem } from './ref-lock.ts';
 
@@ -25,10 +24,15 @@ export interface RemoteOptions {
   readonly credentials?: Credentials;
   /** Must be there when the mirror is made. */
   readonly branch?: string;
-  /** Branches to follow as well, where they are there. Any other is followed from the first time that it is asked for. */
+  /**
+   * Branches to follow as well, where they are there: all of their files, and from further back. Any other is followed from
+   * the first time that it is asked for, as `branch` is.
+   */
   readonly alsoFollow?: readonly string[];
-  /** Folders that must be complete before a branch moves; `outcomes` must be as a whole. */
+  /** Folders that must be complete before a branch moves; all of them, if none are named. */
   readonly folders?: readonly string[];
+  /** What to do about a repository without a branch, for the message that says so. */
+  readonly whenEmpty?: string;
   readonly identity?: string;
   /** Real time, also where the fleet's clock is simulated. */
   readonly clock?: Clock;
@@ -48,10 +52,10 @@ const GAP_MS = SECOND;
 const JITTER = 0.1;
 const DOUBLINGS_MAX = 10;
 
-const FOLDERS = ['fleet', 'ops', 'trust'];
-/** History that a new mirror begins with, in commits: of `outcomes` as much as could have been missed. */
+const EVERYTHING = [''];
+/** History that a new mirror begins with, in commits. */
 const DEPTH = 50;
-const OUTCOMES_DEPTH = 1000;
+const ALSO_DEPTH = 1000;
 /** Branches that were asked for by name; the first are forgotten for more. */
 const FOLLOWED_MAX = 20;
 const PACKS_MAX = 50;
@@ -97,13 +101,13 @@ async function fill(mirror: Mirror, { url, transport, options }: Connected): Pro
   if (options.branch !== undefined && !listed.has(options.branch)) {
     throw new GitRepositoryError(
       url,
-      absentBranch(url, options.branch, [...(await transport.listBranches()).keys()]),
+      absentBranch(url, options, [...(await transport.listBranches()).keys()]),
     );
   }
   for (const branch of names) {
     const tip = listed.get(branch);
     if (tip === undefined) continue;
-    const depth = branch === OUTCOMES_BRANCH ? OUTCOMES_DEPTH : DEPTH;
+    const depth = options.alsoFollow?.includes(branch) ? ALSO_DEPTH : DEPTH;
     await bring(mirror, { transport, options }, { branch, from: undefined, to: tip, depth, seen: new Set() });
     await mirror.point(branch, tip);
   }
@@ -137,13 +141,13 @@ function wanted({ branch, alsoFollow = [] }: RemoteOptions): string[] {
   return [...new Set([...(branch === undefined ? [] : [branch]), ...alsoFollow])];
 }
 
-function foldersOf(branch: string, { folders = FOLDERS }: RemoteOptions): readonly string[] {
-  return branch === OUTCOMES_BRANCH ? [''] : folders;
+function foldersOf(branch: string, { alsoFollow, folders = EVERYTHING }: RemoteOptions): readonly string[] {
+  return alsoFollow?.includes(branch) ? EVERYTHING : folders;
 }
 
-function absentBranch(url: string, branch: string, others: readonly string[]): string {
+function absentBranch(url: string, { branch, whenEmpty }: RemoteOptions, others: readonly string[]): string {
   if (others.length === 0) {
-    return `${url} is empty: commit a fleet/ folder to branch ${branch} and push it (\`tidegate init\` makes one)`;
+    return `${url} is empty and has no branch ${branch}: ${whenEmpty ?? 'push a first commit to it'}`;
   }
   const some = others.slice(0, 10).join(', ');
   const rest = others.length > 10 ? ` and ${others.length - 10} more` : '';

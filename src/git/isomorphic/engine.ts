@@ -1,10 +1,10 @@
 /** The default engine: isomorphic-git, which needs no git binary. It has no ssh, and holds packs in memory. */
-import { type Clock, systemClock } from '../clock.ts';
-import { type DurationMs, MINUTE } from '../core/model/time.ts';
-import type { GitEngine } from './engine.ts';
-import { isomorphicObjects } from './isomorphic-objects.ts';
-import { repackInProcess } from './isomorphic-repack.ts';
-import { isomorphicTransport } from './isomorphic-transport.ts';
+import { type Clock, systemClock } from '../../clock.ts';
+import { type DurationMs, MINUTE } from '../../core/model/time.ts';
+import type { GitEngine } from '../engine.ts';
+import { isomorphicObjects } from './objects.ts';
+import { repackInProcess } from './repack.ts';
+import { isomorphicTransport } from './transport.ts';
 
 export interface IsomorphicOptions {
   /** Packs and their indexes are kept in memory up to this size; a single larger pack is kept all the same. */

@@ -1,11 +1,11 @@
 /** Reads objects through one long-lived `git cat-file --batch`, which needs neither memory nor time of ours for large packs. */
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import type { Socket } from 'node:net';
-import { type ObjectReader, type ReadObject, unreadable } from './engine.ts';
-import { GitObjectError } from './errors.ts';
-import type { Oid } from './git.ts';
-import { type NativeGit, startError } from './native-git.ts';
-import { isObjectId, isObjectType, objectId } from './objects.ts';
+import { type ObjectReader, type ReadObject, unreadable } from '../engine.ts';
+import { GitObjectError } from '../errors.ts';
+import type { Oid } from '../git.ts';
+import { isObjectId, isObjectType, objectId } from '../objects.ts';
+import { type NativeGit, startError } from './git.ts';
 
 const OBJECT_BYTES_MAX = 512 * 1024 * 1024;
 const HEADER_BYTES_MAX = 1024;

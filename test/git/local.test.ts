@@ -6,12 +6,12 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createIsomorphicEngine } from '../../src/fleet-repo/engine-isomorphic.ts';
-import { createNativeEngine } from '../../src/fleet-repo/engine-native.ts';
-import type { Git, Oid } from '../../src/fleet-repo/git.ts';
-import { createBareRepository, openRepository } from '../../src/fleet-repo/local.ts';
-import { branchNameProblem } from '../../src/fleet-repo/ref-lock.ts';
-import { readFiles, withChanges } from '../../src/fleet-repo/tree.ts';
+import type { Git, Oid } from '../../src/git/git.ts';
+import { createIsomorphicEngine } from '../../src/git/isomorphic/engine.ts';
+import { createBareRepository, openRepository } from '../../src/git/local.ts';
+import { createNativeEngine } from '../../src/git/native/engine.ts';
+import { branchNameProblem } from '../../src/git/ref-lock.ts';
+import { readFiles, withChanges } from '../../src/git/tree.ts';
 import { describeGit } from './git-contract.ts';
 
 const run = promisify(execFile);
@@ -515,7 +515,7 @@ describe.each(Object.entries(ENGINES))(
         const from = await mainOf({ a: '1' });
         await chmod(root, 0o755);
         const script = `
-        const { openRepository } = await import(${JSON.stringify(join(import.meta.dirname, '../../src/fleet-repo/local.ts'))});
+        const { openRepository } = await import(${JSON.stringify(join(import.meta.dirname, '../../src/git/local.ts'))});
         const print = (value) => console.log(JSON.stringify(value));
         try {
           const git = await openRepository(${JSON.stringify(bare)});

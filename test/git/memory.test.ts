@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { createMemoryRepository } from '../../src/fleet-repo/memory.ts';
+import { createMemoryRepository } from '../../src/git/memory.ts';
 import { describeGit } from './git-contract.ts';
 
 describeGit('memory', async () => ({ git: createMemoryRepository(), close: async () => {} }));

@@ -3,10 +3,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe } from 'vitest';
-import { createIsomorphicEngine } from '../../src/fleet-repo/engine-isomorphic.ts';
-import { createNativeEngine } from '../../src/fleet-repo/engine-native.ts';
-import { createBareRepository } from '../../src/fleet-repo/local.ts';
-import { openRemote } from '../../src/fleet-repo/remote.ts';
+import { createIsomorphicEngine } from '../../src/git/isomorphic/engine.ts';
+import { createBareRepository } from '../../src/git/local.ts';
+import { createNativeEngine } from '../../src/git/native/engine.ts';
+import { openRemote } from '../../src/git/remote.ts';
 import { describeGit } from './git-contract.ts';
 import { hasGitServer, localSsh, startGitServer } from './git-server.ts';
 

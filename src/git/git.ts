@@ -1,6 +1,6 @@
 /**
  * The git port: the few things that Tidegate needs from a git repository. No work tree, no index, no merge.
- * Every engine passes test/fleet-repo/git-contract.ts. Object ids are 40 hex digits.
+ * Every engine passes test/git/git-contract.ts. Object ids are 40 hex digits.
  */
 import type { Instant } from '../core/model/time.ts';
 

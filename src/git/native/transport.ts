@@ -1,8 +1,8 @@
 /** A remote over HTTP or ssh through the git binary. */
-import type { PushAnswer, Remote, Transport } from './engine.ts';
-import type { Oid } from './git.ts';
-import { isTrace, type NativeGit, type NativeRun } from './native-git.ts';
-import { nativeTrouble, notGit, printable } from './remote-trouble.ts';
+import type { PushAnswer, Remote, Transport } from '../engine.ts';
+import type { Oid } from '../git.ts';
+import { nativeTrouble, notGit, printable } from '../remote-trouble.ts';
+import { isTrace, type NativeGit, type NativeRun } from './git.ts';
 
 const HEADS = 'refs/heads/';
 /** `git push` refused by the other side, as opposed to never having got there. */

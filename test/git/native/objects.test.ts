@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { createNativeEngine } from '../../src/fleet-repo/engine-native.ts';
-import type { Git } from '../../src/fleet-repo/git.ts';
-import { createBareRepository, openRepository } from '../../src/fleet-repo/local.ts';
+import type { Git } from '../../../src/git/git.ts';
+import { createBareRepository, openRepository } from '../../../src/git/local.ts';
+import { createNativeEngine } from '../../../src/git/native/engine.ts';
 
 const run = promisify(execFile);
 let root: string;
@@ -94,10 +94,10 @@ it('leaves no process behind when it is closed', async () => {
 
 it('does not keep a program alive that forgot to close it', async () => {
   const oid = await git.writeBlob(Buffer.from('x'));
-  const module = (name: string) => JSON.stringify(join(import.meta.dirname, '../../src/fleet-repo', name));
+  const module = (name: string) => JSON.stringify(join(import.meta.dirname, '../../../src/git', name));
   const script = `
     const { openRepository } = await import(${module('local.ts')});
-    const { createNativeEngine } = await import(${module('engine-native.ts')});
+    const { createNativeEngine } = await import(${module('native/engine.ts')});
     const git = await openRepository(${JSON.stringify(join(root, 'fleet.git'))}, { engine: createNativeEngine() });
     console.log((await git.blob('${oid}')).length);`;
   const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script], { timeout: 30_000 });

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
-import { decodeCommit, objectId } from '../../src/fleet-repo/objects.ts';
+import { decodeCommit, objectId } from '../../src/git/objects.ts';
 import { hasSshKeygen } from '../trust/ssh-keys.ts';
 import { nativeGit } from './remote-fixture.ts';
 

@@ -1,8 +1,8 @@
 /** What every engine of the git port promises. The golden ids were made by native git. */
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { GitObjectError } from '../../src/fleet-repo/errors.ts';
-import type { Git, Oid, TreeEntry } from '../../src/fleet-repo/git.ts';
+import { GitObjectError } from '../../src/git/errors.ts';
+import type { Git, Oid, TreeEntry } from '../../src/git/git.ts';
 
 const HELLO = 'ce013625030ba8dba906f756967f9e9ca394464a';
 const EMPTY_TREE = '4b825dc642cb6eb9a060e54bf8d69288fbee4904';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { comesAfter, examineArrival } from '../../src/fleet-repo/arrival.ts';
-import type { Oid } from '../../src/fleet-repo/git.ts';
-import { createMemoryRepository } from '../../src/fleet-repo/memory.ts';
+import { comesAfter, examineArrival } from '../../src/git/arrival.ts';
+import type { Oid } from '../../src/git/git.ts';
+import { createMemoryRepository } from '../../src/git/memory.ts';
 
 const ABSENT = 'deadbeefdeadbeefdeadbeefdeadbeefdeadbeef';
 const FOLDERS = ['fleet', 'ops'];

@@ -4,11 +4,11 @@ import nodeFs from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import git, { type PromiseFsClient } from 'isomorphic-git';
-import { unlessAbsent } from './durable-fs.ts';
-import { type ObjectReader, type ReadObject, unreadable } from './engine.ts';
-import { GitObjectError } from './errors.ts';
-import type { Oid } from './git.ts';
-import { isObjectId, objectId } from './objects.ts';
+import { unlessAbsent } from '../durable-fs.ts';
+import { type ObjectReader, type ReadObject, unreadable } from '../engine.ts';
+import { GitObjectError } from '../errors.ts';
+import type { Oid } from '../git.ts';
+import { isObjectId, objectId } from '../objects.ts';
 
 /**
  * Reads objects and makes sure that their bytes hash to their id: isomorphic-git checks a pack as a whole, and loose

@@ -4,10 +4,10 @@ import { chmod, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createIsomorphicEngine } from '../../src/fleet-repo/engine-isomorphic.ts';
-import { createNativeEngine } from '../../src/fleet-repo/engine-native.ts';
-import { createBareRepository } from '../../src/fleet-repo/local.ts';
-import { listPacks, removePack } from '../../src/fleet-repo/packs.ts';
+import { createIsomorphicEngine } from '../../src/git/isomorphic/engine.ts';
+import { createBareRepository } from '../../src/git/local.ts';
+import { createNativeEngine } from '../../src/git/native/engine.ts';
+import { listPacks, removePack } from '../../src/git/packs.ts';
 import { type Fault, type GitServer, hasGitServer, localSsh, startGitServer } from './git-server.ts';
 import {
   commitOn,
@@ -281,7 +281,7 @@ describe.skipIf(!hasGitServer).each(ENGINE_NAMES)('a faulty remote, by the engin
       );
       await createBareRepository(join(remote.root, 'served/empty.git'), { defaultBranch: 'main' });
       expect(await opening({ url: `${remote.server.url}/empty.git` })).toMatch(
-        /empty\.git is empty: commit a fleet\/ folder to branch main and push it/,
+        /empty\.git is empty and has no branch main: push a first commit to it/,
       );
     });
   });

@@ -4,11 +4,11 @@
  * sentence.
  */
 import type { GitHttpRequest, GitHttpResponse, HttpClient } from 'isomorphic-git';
-import type { Clock } from '../clock.ts';
-import type { DurationMs } from '../core/model/time.ts';
-import type { Remote } from './engine.ts';
-import { GitRemoteError } from './errors.ts';
-import { cutShort, httpTrouble, networkTrouble, notGit } from './remote-trouble.ts';
+import type { Clock } from '../../clock.ts';
+import type { DurationMs } from '../../core/model/time.ts';
+import type { Remote } from '../engine.ts';
+import { GitRemoteError } from '../errors.ts';
+import { cutShort, httpTrouble, networkTrouble, notGit } from '../remote-trouble.ts';
 
 export interface HttpLimits {
   /** Real time. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type Place, parsePlace } from '../../src/fleet-repo/place.ts';
+import { type Place, parsePlace } from '../../src/git/place.ts';
 
 describe('what a repository is named by', () => {
   const cases: readonly (readonly [string, Place])[] = [

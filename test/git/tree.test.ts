@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Git, Oid } from '../../src/fleet-repo/git.ts';
-import { createMemoryRepository } from '../../src/fleet-repo/memory.ts';
+import type { Git, Oid } from '../../src/git/git.ts';
+import { createMemoryRepository } from '../../src/git/memory.ts';
 import {
   changedPaths,
   EMPTY_TREE,
@@ -10,7 +10,7 @@ import {
   type PathContent,
   readFiles,
   withChanges,
-} from '../../src/fleet-repo/tree.ts';
+} from '../../src/git/tree.ts';
 
 type Files = Readonly<Record<string, string>>;
 

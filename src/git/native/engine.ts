@@ -1,10 +1,10 @@
 /** The engine for ssh and for large repositories: the git binary, where there is one. */
-import type { GitEngine } from './engine.ts';
-import { GitRepositoryError } from './errors.ts';
-import { type NativeOptions, nativeGit } from './native-git.ts';
-import { nativeObjects } from './native-objects.ts';
-import { nativeTransport } from './native-transport.ts';
-import { printable } from './remote-trouble.ts';
+import type { GitEngine } from '../engine.ts';
+import { GitRepositoryError } from '../errors.ts';
+import { printable } from '../remote-trouble.ts';
+import { type NativeOptions, nativeGit } from './git.ts';
+import { nativeObjects } from './objects.ts';
+import { nativeTransport } from './transport.ts';
 
 export function createNativeEngine(options: NativeOptions = {}): GitEngine {
   const native = nativeGit(options);

@@ -12,9 +12,9 @@ import { type Clock, systemClock } from '../clock.ts';
 import { type DurationMs, SECOND } from '../core/model/time.ts';
 import { makeFolderDurably, unlessAbsent, writeFileDurably, writeProblem } from './durable-fs.ts';
 import type { GitEngine } from './engine.ts';
-import { createIsomorphicEngine } from './engine-isomorphic.ts';
 import { GitObjectError, GitRepositoryError } from './errors.ts';
 import type { Commit, Git, Oid } from './git.ts';
+import { createIsomorphicEngine } from './isomorphic/engine.ts';
 import { checkFormat, locateRepository } from './locate.ts';
 import {
   DEFAULT_IDENTITY,
