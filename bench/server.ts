@@ -1,6 +1,7 @@
 /**
  * A server to be loaded, as a child process: `tidegate DEVICES`, which enrols that many; `same ANSWER`, a bare node:http
- * server that answers every request with the same recorded bytes; `drop ANSWER`, which parses the body as JSON first.
+ * server that answers every request with the same recorded bytes; `drop ANSWER`, which parses the body as JSON first;
+ * `sign ANSWER`, which verifies a signature and makes one first.
  */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -17,6 +18,7 @@ import { openSqliteStore } from '../src/store/sqlite.ts';
 import { generateDeviceKey, generateKeys } from '../src/trust/keys.ts';
 import { enrolMany } from './fleet.ts';
 import type { Ready } from './measure.ts';
+import { createSignatures } from './signatures.ts';
 
 const FILES: Readonly<Record<string, string>> = {
   'fleet/fleet.yaml': 'apiVersion: tidegate.dev/v1\nkind: Fleet\nmetadata: {name: bench}\nspec: {}\n',
@@ -31,9 +33,9 @@ const FILES: Readonly<Record<string, string>> = {
 
 const [kind, argument = ''] = process.argv.slice(2);
 if (kind === 'tidegate') await serveTidegate(Number(argument));
-else serveBare(Buffer.from(argument, 'base64'), kind === 'drop');
+else serveBare(Buffer.from(argument, 'base64'), kind);
 
-function serveBare(recorded: Buffer, dropsBody: boolean): void {
+function serveBare(recorded: Buffer, kind: string | undefined): void {
   const end = recorded.indexOf('\r\n\r\n');
   const [statusLine = '', ...headerLines] = recorded.toString('latin1', 0, end).split('\r\n');
   const status = Number(statusLine.split(' ')[1]);
@@ -51,7 +53,19 @@ function serveBare(recorded: Buffer, dropsBody: boolean): void {
       answer(response);
     });
   };
-  const server = createServer(dropsBody ? answerAfterBody : (_request, response) => void answer(response));
+  const signatures = createSignatures(body.length);
+  const answerAfterSignatures = (_request: IncomingMessage, response: ServerResponse) => {
+    signatures.verify();
+    signatures.sign();
+    answer(response);
+  };
+  const server = createServer(
+    kind === 'drop'
+      ? answerAfterBody
+      : kind === 'sign'
+        ? answerAfterSignatures
+        : (_request, response) => void answer(response),
+  );
   server.listen(0, '127.0.0.1', () => {
     answerQuestions({ port: (server.address() as AddressInfo).port }, () => {
       server.close();

@@ -32,9 +32,10 @@ export function catchMistake<Compiled>(compile: () => Compiled): Compiled | Mist
   }
 }
 
-const REMEMBERED = 1000;
+/** More than the rollouts and gates of a large fleet: all of them are asked for again and again. */
+const REMEMBERED = 10_000;
 
-/** The function, with the results of the last 1,000 texts at hand. */
+/** The function, with the results of the last 10,000 texts at hand. */
 export function remember<Result extends object>(compile: (text: string) => Result): (text: string) => Result {
   const known = new LRUCache<string, Result>({ max: REMEMBERED });
   return (text) => {

@@ -6,7 +6,7 @@
  * makes no difference but in speed.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Clock } from '../clock.ts';
+import { type Clock, realNow } from '../clock.ts';
 import { type Answer, type DeviceAnswers, REPORT_BYTES_MAX } from './device-answers.ts';
 import { httpDate, requestIdOf, SECURITY_HEADERS } from './every-answer.ts';
 import { parseBody } from './limits.ts';
@@ -18,7 +18,7 @@ export type DirectRoute = (request: IncomingMessage, response: ServerResponse) =
 export function createDirectRoute(parts: {
   readonly answers: Pick<DeviceAnswers, 'poll' | 'report' | 'fault'>;
   readonly clock: Pick<Clock, 'now'>;
-  readonly metrics: Pick<Metrics, 'startRequest'>;
+  readonly metrics: Pick<Metrics, 'requests'>;
   readonly requestId: () => string;
 }): DirectRoute {
   const { answers, clock, metrics, requestId } = parts;
@@ -38,16 +38,12 @@ export function createDirectRoute(parts: {
     if (fields === undefined) return false;
     if (!(what === 'manifest' ? hasNoBody(fields) : hasPlainJson(fields))) return false;
 
-    const stop = metrics.startRequest();
+    const startedAt = realNow();
     const send = (answer: Answer) => {
-      stop(pattern, answer.status);
-      const common = [
-        'Date',
-        httpDate(clock.now()),
-        'X-Request-Id',
-        requestIdOf(fields.requestId, requestId),
-      ];
-      response.writeHead(answer.status, [...answer.headers, ...SECURITY, ...common]);
+      metrics.requests.count({ route: pattern, status: answer.status, tookMs: realNow() - startedAt });
+      const id = requestIdOf(fields.requestId, requestId);
+      const common = ['Date', httpDate(clock.now()), 'X-Request-Id', id];
+      response.writeHead(answer.status, answer.headers.concat(SECURITY, common));
       response.end(answer.body, 'utf8');
     };
     const { authorization, ifNoneMatch } = fields;

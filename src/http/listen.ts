@@ -39,13 +39,15 @@ export async function listen(
   const host = at.host.includes(':') ? `[${at.host}]` : at.host;
   // Without a Host header, as HTTP/1.0 allows, a request is for the address that it reached.
   const answer = getRequestListener(app.fetch, { hostname: host, errorHandler });
+  // Of the app's: what is answered directly is written whole, so that nothing of it is ever under way.
   const answers = new WeakMap<Duplex, ServerResponse>();
   const server: Server = createServer(LIMITS, (request, response) => {
-    if (!direct(request, response)) void answer(request, response);
+    if (direct(request, response)) return;
+    answers.set(request.socket, response);
+    void answer(request, response);
   });
   // An expectation that we do not know may be passed over: RFC 9110 §10.1.1.
   server.on('checkExpectation', answer);
-  server.on('request', ({ socket }, response) => answers.set(socket, response));
   server.on('clientError', (error, socket) => void refuse(socket, badRequest(error), answers.get(socket)));
   server.listen(at.port, at.host);
   await once(server, 'listening');

@@ -5,10 +5,12 @@
  */
 import { Hono, type MiddlewareHandler } from 'hono';
 import { routePath } from 'hono/route';
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { realNow } from '../clock.ts';
 import { SECOND } from '../core/model/time.ts';
 import { ROLLOUT_STATES, type RolloutStatus, rolloutStatuses } from '../core/status.ts';
 import type { ReconcileEvent, ReconcilerState } from '../reconcile/reconciler.ts';
+import { createRequestCounts, type RequestCounts } from './request-counts.ts';
 
 export interface Metrics {
   /** `GET /metrics`. */
@@ -16,12 +18,9 @@ export interface Metrics {
   observeEvent(event: ReconcileEvent): void;
   /** Counts and times every request that it is put around. */
   readonly middleware: MiddlewareHandler;
-  /** The same for a request that the app does not see: to be called with its route pattern and status. */
-  startRequest(): (route: string, status: number) => void;
+  /** For requests that the app does not see. */
+  readonly requests: RequestCounts;
 }
-
-/** From a poll that is answered from memory to one that waits for a disk. */
-const DURATION_BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 
 export function createMetrics(state: () => ReconcilerState): Metrics {
   const registry = new Registry();
@@ -29,14 +28,7 @@ export function createMetrics(state: () => ReconcilerState): Metrics {
   collectDefaultMetrics({ register: registry });
   const gauges = createGauges(registers);
   const counters = createCounters(registers);
-
-  function startRequest(): (route: string, status: number) => void {
-    const stop = counters.requestDuration.startTimer();
-    return (route, status) => {
-      counters.requests.inc({ route, status: `${Math.floor(status / 100)}xx` });
-      stop({ route });
-    };
-  }
+  const requests = createRequestCounts(registry);
 
   const app = new Hono();
   app.get('/metrics', async () => {
@@ -53,13 +45,14 @@ export function createMetrics(state: () => ReconcilerState): Metrics {
       else if (event.kind === 'decision') counters.decisions.inc({ kind: event.decision.kind });
     },
     middleware: async (c, next) => {
-      const stop = startRequest();
+      const startedAt = realNow();
       await next();
       // A path that nothing serves matches only what stands around every route.
       const pattern = routePath(c, -1);
-      stop(pattern === '/*' ? 'unmatched' : pattern, c.res.status);
+      const route = pattern === '/*' ? 'unmatched' : pattern;
+      requests.count({ route, status: c.res.status, tookMs: realNow() - startedAt });
     },
-    startRequest,
+    requests,
   };
 }
 
@@ -79,19 +72,6 @@ function createCounters(registers: Registry[]) {
       name: 'tidegate_decisions_total',
       help: 'Decisions committed to the branch outcomes.',
       labelNames: ['kind'],
-      registers,
-    }),
-    requests: new Counter({
-      name: 'tidegate_http_requests_total',
-      help: 'Requests by route pattern and status class.',
-      labelNames: ['route', 'status'],
-      registers,
-    }),
-    requestDuration: new Histogram({
-      name: 'tidegate_http_request_duration_seconds',
-      help: 'Time until a request was answered; for a stream, until it began.',
-      labelNames: ['route'],
-      buckets: DURATION_BUCKETS_SECONDS,
       registers,
     }),
   };

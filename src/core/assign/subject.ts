@@ -20,14 +20,16 @@ export function subjectOf(program: Program, device: DeviceRecord): Subject {
   const override = Object.hasOwn(program.devices, device.id) ? program.devices[device.id] : undefined;
   const tags = override === undefined ? device.tags : overlay(device.tags, override.tags);
   const site = siteOf(program, tags);
-  return {
+  const subject: { -readonly [Key in keyof Subject]: Subject[Key] } = {
     id: device.id,
     tags,
     retired: override?.retired ?? false,
-    ...(device.report === undefined ? {} : { report: device.report }),
     timezone: program.timezone,
-    ...(site === undefined ? {} : { site }),
   };
+  // As in standing.ts: spreading what may be there into the literal is a tenth of what counting a fleet costs.
+  if (device.report !== undefined) subject.report = device.report;
+  if (site !== undefined) subject.site = site;
+  return subject;
 }
 
 function siteOf({ sites }: Program, tags: Subject['tags']): SiteOverride | undefined {

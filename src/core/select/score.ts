@@ -8,13 +8,14 @@ import type { Score } from '../model/ids.ts';
 const DOMAIN = 'tidegate/sel/1';
 export const HIGHEST_SCORE = 'ffffffffffffffff' as Score;
 
-// A count asks for the score of every device, and half of its time would go into new buffers: they are used again.
-const FRESH = sha256.create();
+// A count asks for the score of every device. Half of its time would go into new buffers, so they are used again, and a
+// tenth into the seed, which many devices share.
 const hashing = sha256.create();
 const digestBytes = new Uint8Array(sha256.outputLen);
 const digest = new DataView(digestBytes.buffer);
 const encoder = new TextEncoder();
 let message = new Uint8Array(256);
+let seeded = { seed: '', hashed: sha256.create().update(encoder.encode(`${DOMAIN}\0\0`)) };
 
 /** The last question. One device is asked about stage by stage, and all of them mostly mean the same score. */
 let last: { readonly seed: string; readonly unit: string; readonly score: Score } | undefined;
@@ -22,21 +23,27 @@ let last: { readonly seed: string; readonly unit: string; readonly score: Score 
 /** First 8 bytes, big endian, of SHA-256(`tidegate/sel/1` NUL seed NUL unit), as 16 hex digits that sort like the number. */
 export function scoreOf(seed: string, unit: string): Score {
   if (last === undefined || last.unit !== unit || last.seed !== seed) {
-    last = { seed, unit, score: firstBytes(`${DOMAIN}\0${seed}\0${unit}`) };
+    last = { seed, unit, score: firstBytes(seed, unit) };
   }
   return last.score;
 }
 
-function firstBytes(text: string): Score {
+function firstBytes(seed: string, unit: string): Score {
+  if (seeded.seed !== seed) {
+    seeded = { seed, hashed: sha256.create().update(encoder.encode(`${DOMAIN}\0${seed}\0`)) };
+  }
   // A UTF-16 unit becomes at most three bytes.
-  if (message.length < text.length * 3) message = new Uint8Array(text.length * 3);
-  const { written } = encoder.encodeInto(text, message);
-  FRESH._cloneInto(hashing).update(message.subarray(0, written)).digestInto(digestBytes);
+  if (message.length < unit.length * 3) message = new Uint8Array(unit.length * 3);
+  const { written } = encoder.encodeInto(unit, message);
+  seeded.hashed._cloneInto(hashing).update(message.subarray(0, written)).digestInto(digestBytes);
   return (hexOf(digest.getUint32(0)) + hexOf(digest.getUint32(4))) as Score;
 }
 
+const FOUR_DIGITS = Array.from({ length: 0x10000 }, (_, n) => n.toString(16).padStart(4, '0'));
+
+/** Eight digits. */
 function hexOf(word: number): string {
-  return word.toString(16).padStart(8, '0');
+  return `${FOUR_DIGITS[word >>> 16]}${FOUR_DIGITS[word & 0xffff]}`;
 }
 
 /** Parts per million, 0 … 999,999: (score × 10⁶) >> 64. */
