@@ -28,7 +28,7 @@ export interface Wanted {
   readonly operations: Operations;
   /** The tip of main that was looked at. */
   readonly head: CommitId | undefined;
-  /** What is wrong at `head`. With an error among them, `desired` is an older commit's. */
+  /** What is wrong at `head`; while nothing changes, one array. With an error among them, `desired` is an older commit's. */
   readonly problems: readonly Problem[];
   /** What the next look starts from. */
   readonly looked?: Looked;
@@ -101,9 +101,9 @@ function judgedAnew(before: Wanted, outcomes: Outcomes): Wanted {
   if (before.looked === undefined || before.looked.outcomes === outcomes) return before;
   const looked = { ...before.looked, outcomes };
   const problems = judge({ desired, operations, looked });
-  // No news: whoever compares sees the same.
-  if (JSON.stringify(problems) === JSON.stringify(before.problems)) return before;
-  return { ...before, problems, looked };
+  // No news: whoever compares sees the same problems.
+  const isSame = JSON.stringify(problems) === JSON.stringify(before.problems);
+  return { ...before, problems: isSame ? before.problems : problems, looked };
 }
 
 function judge(given: {

@@ -427,8 +427,8 @@ export function createReconciler(
   }
 
   function announce(wanted: Wanted, at: Instant): void {
-    if (wanted === state.wanted) return;
-    if (wanted.problems.length > 0) onEvent({ kind: 'problems', at, wanted });
+    const isNews = wanted.problems !== state.wanted?.problems;
+    if (isNews && wanted.problems.length > 0) onEvent({ kind: 'problems', at, wanted });
     if (wanted.desired !== undefined && wanted.desired.commit !== state.wanted?.desired?.commit) {
       onEvent({ kind: 'snapshot', at, wanted });
     }
