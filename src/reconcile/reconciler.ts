@@ -10,23 +10,13 @@ import type { Clock, SteadyClock } from '../clock.ts';
 import type { Tally } from '../core/assign/tally.ts';
 import { emptyTally } from '../core/assign/tally.ts';
 import type { DesiredState } from '../core/model/desired.ts';
-import type { Attempt, Outcomes, Restored } from '../core/model/outcome.ts';
+import type { Attempt, Outcomes } from '../core/model/outcome.ts';
 import { type DurationMs, type Instant, MINUTE, SECOND } from '../core/model/time.ts';
-import {
-  type Answer,
-  applyDecisions,
-  attemptKey,
-  type Decision,
-  type Plan,
-  type RestoreResult,
-  wantKey,
-} from '../core/plan/contract.ts';
+import { type Answer, applyDecisions, type Decision, type Plan, wantKey } from '../core/plan/contract.ts';
 import { plan } from '../core/plan/plan.ts';
 import type { DocumentCache } from '../documents/load.ts';
 import { OUTCOMES_BRANCH, recordDecisions } from '../fleet-repo/outcomes.ts';
-import { restoreMain } from '../fleet-repo/restore.ts';
 import type { Forge } from '../forge/forge.ts';
-import { createPullRequests } from '../forge/pull-requests.ts';
 import { GitObjectError } from '../git/errors.ts';
 import type { Git, Oid, Watcher } from '../git/git.ts';
 import type { PublishedProgram, Store } from '../store/store.ts';
@@ -35,7 +25,7 @@ import { type Notes, readNotes, writeNotes } from './journal.ts';
 import type { Observer } from './observer.ts';
 import { createPublication, Overtaken } from './publication.ts';
 import { createRecordReader, type HeldBy, type Hold, type Recorded } from './record.ts';
-import { isSameValue } from './same-value.ts';
+import { createRestorer } from './restoration.ts';
 import { createWakeups } from './wakeups.ts';
 
 export interface Reconciler {
@@ -169,11 +159,16 @@ export function createReconciler(
     tally: emptyTally(),
   };
   const wakeups = createWakeups(clock);
-  const onAnswer = () => wakeups.wake('now');
-  const pullRequests =
-    ports.forge === undefined
-      ? undefined
-      : createPullRequests({ forge: ports.forge, git, clock, base: branch, onAnswer });
+  const restorer = createRestorer({
+    git,
+    clock,
+    branch,
+    cache: ports.cache,
+    forge: ports.forge,
+    onEvent,
+    onRestored: () => step('restored'),
+    onAnswer: () => wakeups.wake('now'),
+  });
 
   async function pass(): Promise<{ again: boolean; wakeAt?: Instant }> {
     try {
@@ -372,50 +367,12 @@ export function createReconciler(
 
   /** Restoring commits that main still lacks. True where something came of it, so that the next pass sees it. */
   async function restore(made: Plan, { commit: tip }: DesiredState, known: Notes): Promise<boolean> {
-    // Results are kept until the plan has recorded them; then nobody asks for the restoration any more.
-    const restorations = new Map<string, RestoreResult>();
-    let isNews = false;
-    for (const each of made.restores) {
-      const { attempt } = each;
-      const at = clock.now();
-      const result =
-        attempt.restored?.main === 'diverged'
-          ? askPeople(attempt.restored)
-          : await restoreMain(git, { restore: each, branch, tip, at, cache: ports.cache });
-      isNews ||= result?.kind === 'lost';
-      if (result === undefined || result.kind === 'lost') continue;
-      restorations.set(attemptKey(attempt), result);
-      if (isSameValue(result, known.restorations.get(attemptKey(attempt)))) continue;
-      isNews = true;
-      step('restored');
-      if (result.kind === 'pushed') {
-        const subject = (await git.commit(result.commit)).message.split('\n')[0] ?? '';
-        onEvent({ kind: 'restored', at, attempt, commit: result.commit, subject });
-      } else {
-        const { reason, pullRequest } = result;
-        onEvent({
-          kind: 'diverged',
-          at,
-          attempt,
-          reason,
-          ...(pullRequest === undefined ? {} : { pullRequest }),
-        });
-      }
-    }
+    const { restorations, isNews } = await restorer.restore(made.restores, {
+      tip,
+      known: known.restorations,
+    });
     notes = await keep(known, { restorations });
     return isNews;
-  }
-
-  /** What became of asking people to merge the restoring commit; undefined while nothing has. */
-  function askPeople({ branch: aside = '' }: Restored): RestoreResult | undefined {
-    const asked = pullRequests?.of(aside);
-    const diverged = { kind: 'diverged', branch: aside } as const;
-    if (asked === undefined) return undefined;
-    if (asked.kind === 'refused') {
-      return { ...diverged, reason: `there is no pull request: ${asked.reason}`, unopened: asked.reason };
-    }
-    const { url } = asked;
-    return { ...diverged, reason: `${url} asks to merge the branch ${aside}`, pullRequest: url };
   }
 
   async function keep(known: Notes, change: Partial<Notes>): Promise<Notes> {
@@ -483,7 +440,7 @@ export function createReconciler(
           await wakeups.sleep(settleMs, { signal, least: 'now' });
         }
       }
-      pullRequests?.close();
+      restorer.close();
       await watcher.close();
       watcher = undefined;
     },

@@ -1,7 +1,7 @@
 /**
  * Which revision a device gets: a pure function of the program, the device and the time, evaluated at every poll.
  * Nothing is looked up per device elsewhere, so replicas that hold the same program agree, and the work grows with
- * the number of rollouts only.
+ * the number of rollouts that may match only.
  *
  * The rollout of highest precedence that has something for the device wins alone; nothing is merged. Inside it:
  * the candidate, if an open stage contains the device; otherwise what the device already runs or installs of the
@@ -26,6 +26,7 @@ import { admits, willAdmit } from '../select/admission.ts';
 import { scoreOf } from '../select/score.ts';
 import { compileCondition } from '../target/condition.ts';
 import { type WindowState, windowAt } from '../window/install-window.ts';
+import { rolloutsFor } from './candidates.ts';
 import { type Subject, subjectOf, windowOf } from './subject.ts';
 
 /** What one rollout has for one device. */
@@ -90,7 +91,7 @@ export function assign(program: Program, device: DeviceRecord, now: Instant): As
   const common = pollIntervalMs === undefined ? {} : { pollIntervalMs };
   let until: Instant | undefined;
   let taken = false;
-  for (const rollout of program.rollouts) {
+  for (const { rollout } of rolloutsFor(program, subject)) {
     const placement = place(rollout, subject, now);
     if (placement.kind !== 'notMatching') until = earlier(until, placement.until);
     if (givesRevision(placement, taken)) {

@@ -22,6 +22,7 @@ import {
   stageOf,
   takes,
 } from './assign.ts';
+import { rolloutsFor } from './candidates.ts';
 import { type Subject, subjectOf, windowOf } from './subject.ts';
 
 export interface Standing {
@@ -79,7 +80,7 @@ export function standingOf(program: Program, device: DeviceRecord, now: Instant)
   let assignment: Assignment = { kind: 'nothing' };
   let until: Instant | undefined;
   let taken: RolloutName | undefined;
-  for (const rollout of program.rollouts) {
+  for (const { rollout } of rolloutsFor(program, subject)) {
     const placement = place(rollout, subject, now);
     if (placement.kind === 'notMatching') continue;
     rollouts.push(standingIn(rollout, { subject, placement, shadowedBy: taken, now }));

@@ -15,12 +15,15 @@
  * false, whatever its operator; NOT of it is true.
  */
 import { catchMistake, Mistake, type Mistaken, remember } from '../source-text.ts';
+import { type Need, needsOf } from './needs.ts';
 
 export interface Condition {
   readonly source: string;
   /** Equal for conditions that differ only in spacing, case of keywords and redundant parentheses. */
   readonly canonical: string;
   matches(device: Targeted): boolean;
+  /** What a device must have to be matched; the more there is, the fewer devices come into question. */
+  readonly needs: readonly Need[];
 }
 
 /** As much of a device as a condition may look at. */
@@ -42,7 +45,13 @@ export const parseCondition = remember((source: string): ParsedCondition => {
   }
   return catchMistake(() => {
     const expression = parse(tokenize(source));
-    return { ok: true, condition: { source, canonical: format(expression), matches: compile(expression) } };
+    const condition = {
+      source,
+      canonical: format(expression),
+      matches: compile(expression),
+      needs: needsOf(expression),
+    };
+    return { ok: true, condition };
   });
 });
 
