@@ -11,7 +11,7 @@ import { releases } from './releases.ts';
 import { reports } from './reports.ts';
 import { warmPolls } from './warm-polls.ts';
 
-const BENCHES: Readonly<Record<string, () => Promise<readonly string[]>>> = {
+const BENCHES: Readonly<Record<string, () => Promise<readonly string[]> | AsyncIterable<string>>> = {
   'warm-polls': warmPolls,
   'cold-polls': coldPolls,
   reports,
@@ -34,6 +34,6 @@ console.log(
 for (const [name, bench] of Object.entries(BENCHES)) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;
   console.log(`\n${name}`);
-  for (const line of await bench()) console.log(`  ${line}`);
+  for await (const line of await bench()) console.log(`  ${line}`);
 }
 process.exit();

@@ -50,18 +50,16 @@ const PAUSE_MS = { local: 300, http: 1300 } as const;
 const WARM_UP = 3;
 
 /** `BENCH_FILES` is a list of sizes, `BENCH_SAMPLES` a number of releases for each. */
-export async function releases(): Promise<readonly string[]> {
+export async function* releases(): AsyncGenerator<string> {
   const sizes = (process.env['BENCH_FILES'] ?? '2000,20000').split(',').map(Number);
   const samples = Number(process.env['BENCH_SAMPLES'] ?? 100);
-  const lines: string[] = [];
   for (const files of sizes) {
     for (const way of ['local', 'http'] as const) {
       for (const engine of ['isomorphic', 'native'] as const) {
-        lines.push(...(await measure({ files, way, engine, samples })));
+        yield* await measure({ files, way, engine, samples });
       }
     }
   }
-  return lines;
 }
 
 interface Case {
