@@ -53,12 +53,13 @@ export interface Transport {
     readonly depth?: number;
     readonly near?: string;
   }): Promise<void>;
-  /** Moves a branch of the remote from exactly `from` to `to`, also back. */
+  /** Moves a branch of the remote from exactly `from` to `to`, also back. `objects`: those that the remote lacks, at least. */
   push(move: {
     readonly commonDir: string;
     readonly branch: string;
     readonly from: Oid | undefined;
     readonly to: Oid;
+    readonly objects: () => Promise<readonly Oid[]>;
   }): Promise<PushAnswer>;
 }
 

@@ -13,6 +13,7 @@ import type { Credentials, GitEngine, PushAnswer, Transport } from './engine.ts'
 import { GitObjectError, GitRemoteError, GitRepositoryError } from './errors.ts';
 import type { Git, MoveResult, Oid, Watcher } from './git.ts';
 import { type Mirror, makeMirror, openMirror } from './mirror.ts';
+import { newObjects } from './new-objects.ts';
 import { DEFAULT_IDENTITY } from './objects.ts';
 import { listPacks, objectsIn, removePack } from './packs.ts';
 import { branchNameProblem } from './ref-lock.ts';
@@ -284,7 +285,8 @@ function follow(
 
     let answer: PushAnswer | GitRemoteError;
     try {
-      answer = await transport.push({ commonDir: mirror.commonDir, ...move });
+      const objects = async () => newObjects(mirror.git, to, [...(await mirror.branches()).values()]);
+      answer = await transport.push({ commonDir: mirror.commonDir, ...move, objects });
     } catch (error) {
       if (!(error instanceof GitRemoteError)) throw error;
       if (error.trouble === 'unauthorized' || error.trouble === 'forbidden')

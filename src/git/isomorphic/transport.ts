@@ -11,11 +11,11 @@ import type { PushAnswer, Remote, Transport } from '../engine.ts';
 import { GitRemoteError, GitRepositoryError } from '../errors.ts';
 import type { Oid } from '../git.ts';
 import { readBranch } from '../ref-lock.ts';
-import { garbled, printable } from '../remote-trouble.ts';
+import { garbled } from '../remote-trouble.ts';
 import { createHttpClient, type HttpLimits } from './http-client.ts';
+import { push } from './push.ts';
 
 const HEADS = 'refs/heads/';
-const NO_OBJECT = '0'.repeat(40);
 /** More branches than this are asked for in one question. */
 const QUESTIONS_MAX = 3;
 const PACK_MODE = 0o444;
@@ -74,36 +74,8 @@ export function isomorphicTransport(remote: Remote, limits: HttpLimits): Transpo
       );
     },
 
-    async push({ commonDir, branch, from, to }): Promise<PushAnswer> {
-      let found: Oid | undefined;
-      const said: string[] = [];
-      try {
-        await git.push({
-          fs: packFiles(),
-          http,
-          gitdir: commonDir,
-          url,
-          ref: to,
-          remoteRef: HEADS + branch,
-          // Whether the branch goes forward is the caller's business. The server compares the id that it gave us here
-          // with the branch's at the moment of the move.
-          force: true,
-          onPrePush({ remoteRef }) {
-            found = remoteRef.oid;
-            return found === (from ?? NO_OBJECT);
-          },
-          onMessage(line) {
-            said.push(line);
-          },
-        });
-        return { kind: 'accepted' };
-      } catch (error) {
-        if (found !== undefined && found !== (from ?? NO_OBJECT))
-          return { kind: 'rejected', reason: `${branch} is at ${found}` };
-        if (error instanceof git.Errors.GitPushError)
-          return { kind: 'rejected', reason: rejection(error.data.prettyDetails, said) };
-        throw trouble(error);
-      }
+    async push({ branch, ...move }): Promise<PushAnswer> {
+      return await talk(push({ http, fs: packFiles(), url, ref: HEADS + branch, ...move }));
     },
   };
 }
@@ -115,13 +87,6 @@ function only(branches: ReadonlyMap<string, Oid>, names: readonly string[]): Rea
       return oid === undefined ? [] : [[name, oid]];
     }),
   );
-}
-
-/** `\n  - refs/heads/main: pre-receive hook declined`, and what the hook printed. */
-function rejection(details: string, said: readonly string[]): string {
-  const reason = /: (.+)$/.exec(printable(details))?.[1] ?? 'no reason given';
-  const hook = printable(said.join(' ')).slice(0, 300);
-  return hook === '' ? reason : `${reason}: ${hook}`;
 }
 
 function packFiles(): PromiseFsClient {
