@@ -60,6 +60,8 @@ async function changeOf(view: View, options: EntryOptions): Promise<Change> {
     const file = await entriesAdded(view.git, view.head.tree, {
       rollout: name,
       entries: [entry],
+      applied: view.applied,
+      at: view.at,
       cache: view.cache,
     });
     if (typeof file === 'string') throw new CommandError(file);

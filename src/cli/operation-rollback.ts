@@ -57,7 +57,7 @@ async function changeOf(view: View, options: RollbackOptions): Promise<Change> {
   const entries = options.emergency ? [emergencyEntry(view, { name, target, latest }, options)] : [];
   const files = await changedFiles(view, restoration.tree);
   for (const { rollout: _rollout, ...entry } of entries) {
-    const file = await entriesAdded(git, head.tree, { rollout: name, entries: [entry], cache: view.cache });
+    const file = await entriesAdded(git, head.tree, { ...view, rollout: name, entries: [entry] });
     if (typeof file === 'string') throw new CommandError(file);
     files.push(file);
   }

@@ -6,14 +6,17 @@ import { userInfo } from 'node:os';
 import type { DesiredState, Operation, Rollout } from '../core/model/desired.ts';
 import type { RolloutName } from '../core/model/ids.ts';
 import { type Attempt, isFinished, type Outcomes } from '../core/model/outcome.ts';
+import type { Instant } from '../core/model/time.ts';
 import type { OperationEntry } from '../documents/edit.ts';
 import { createDocumentCache, type DocumentCache } from '../documents/load.ts';
 import { commitOnNewest, type Draft, type FileChange } from '../fleet-repo/operations.ts';
 import { OUTCOMES_BRANCH, readOutcomes } from '../fleet-repo/outcomes.ts';
 import { openWorkplace, type Workplace } from '../fleet-repo/workplace.ts';
-import type { Commit, Git } from '../git/git.ts';
+import type { Commit, Git, Oid } from '../git/git.ts';
+import { signerAt } from '../reconcile/approvals.ts';
 import { readWanted } from '../reconcile/desired.ts';
 import {
+  appliedOperations,
   type Moot,
   pendingOperations,
   type Situation,
@@ -40,6 +43,11 @@ export interface View extends Situation {
   readonly desired: DesiredState | undefined;
   /** Entries of `ops/` that no attempt has applied yet. */
   readonly pending: readonly Operation[];
+  /** Whether there is a record at all. */
+  readonly hasRecord: boolean;
+  /** Ids of the entries that some attempt has applied. */
+  readonly applied: ReadonlySet<string>;
+  readonly at: Instant;
   readonly cache: DocumentCache;
   /** Who asks. */
   readonly by: string;
@@ -85,23 +93,27 @@ export async function operate(
   try {
     const by = whoAsks(options, io, workplace);
     const cache = createDocumentCache();
-    const drawn = async (head: Commit) => await draw(await look(workplace, { head, branch, cache, by }));
+    const drawn = async (head: Commit) =>
+      await draw(await look(workplace, { head, branch, cache, by, at: io.clock.now() }));
     if (options.dryRun) {
       const tip = await workplace.git.branch(branch);
       if (tip === undefined)
-        throw new CommandError(`${workplace.place} has no branch ${branch}; ${NAME_BRANCH}`);
+        throw new CommandError(
+          `${workplace.place} has no branch ${branch}; ${NAME_BRANCH}; nothing was changed`,
+        );
       print(await drawn(await workplace.git.commit(tip)), undefined, { options, io, workplace });
       return EXIT.fine;
     }
     const made = await commitOnNewest(workplace.git, {
       branch,
+      place: workplace.place,
       at: io.clock.now(),
       draw: drawn,
       writeCommit: (commit, { sign }) => workplace.writeCommit(commit, { sign }),
     });
     switch (made.kind) {
       case 'committed':
-        print(made.draft, made.commit, { options, io, workplace });
+        print(await withSignatureChecked(workplace.git, made), made.commit, { options, io, workplace });
         return EXIT.fine;
       case 'lost':
         throw new CommandError(`others keep committing to ${branch} of ${workplace.place}; try again`);
@@ -111,6 +123,20 @@ export async function operate(
   } finally {
     await workplace.close();
   }
+}
+
+/** A commit that had to be signed, and is, by a key that does not count. */
+async function withSignatureChecked(
+  git: Git,
+  { draft, commit: oid }: { readonly draft: Change; readonly commit: Oid },
+): Promise<Change> {
+  if (!draft.sign) return draft;
+  const signer = await signerAt(git, await git.commit(oid));
+  if ('name' in signer) return draft;
+  const warning =
+    `THIS APPROVAL WILL NOT COUNT: the commit ${signer.refused}. Have your key listed there, or sign with one that is ` +
+    '(git config user.signingKey), and approve again.';
+  return { ...draft, warnings: [...draft.warnings, warning] };
 }
 
 const NAME_BRANCH = 'name the one that people change with --branch';
@@ -131,14 +157,17 @@ const BY_LENGTH_MAX = 128;
 
 async function look(
   { git, canSign }: Workplace,
-  given: { head: Commit; branch: string; cache: DocumentCache; by: string },
+  given: { head: Commit; branch: string; cache: DocumentCache; by: string; at: Instant },
 ): Promise<View> {
-  const { head, branch, cache, by } = given;
-  const outcomes = await readOutcomes(git, await git.branch(OUTCOMES_BRANCH), new Map());
+  const { head, branch, cache, by, at } = given;
+  const record = await git.branch(OUTCOMES_BRANCH);
+  const outcomes = await readOutcomes(git, record, new Map());
   const { desired, operations } = await readWanted(git, { branch, cache, outcomes, before: undefined });
   const pending = pendingOperations(operations.entries, outcomes);
+  const applied = appliedOperations(outcomes);
   const rollouts = desired?.rollouts ?? new Map<RolloutName, Rollout>();
-  return { git, head, desired, rollouts, outcomes, pending, cache, by, canSign };
+  const hasRecord = record !== undefined;
+  return { git, head, desired, rollouts, outcomes, hasRecord, pending, applied, at, cache, by, canSign };
 }
 
 /** The rollout that was named, with its attempts. Throws {@link CommandError} where there is none, or no attempt yet. */
@@ -157,9 +186,10 @@ export function rolloutNamed(
   if (rollout === undefined && attempts.length === 0) throw refused(unknownRollout(name, view));
   const latest = attempts.at(-1);
   if (latest !== undefined) return { name, rollout, attempts, latest };
-  throw problem(
-    `${name} has no attempt yet: the server has not read the commit that asks for it; see tidegate status ${name}`,
-  );
+  const why = view.hasRecord
+    ? `the server has not read the commit that asks for it; see tidegate status ${name}`
+    : `there is no branch ${OUTCOMES_BRANCH}; start a server, or if one runs, see in its log how to set the branch back`;
+  throw problem(`${name} has no attempt yet: ${why}`);
 }
 
 /** Rollouts under way, in order of name. */

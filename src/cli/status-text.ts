@@ -164,7 +164,7 @@ function headLines(status: FleetStatus, now: Instant, out: Paper): string[] {
   }
   const more = problems.length - PROBLEMS_SHOWN;
   if (more > 0)
-    lines.push(`    and ${plural(more, 'more problem')}: run tidegate validate in the repository`);
+    lines.push(`    and ${plural(more, 'more problem')}: tidegate status --format json has them all`);
   if (status.held) lines.push(...alarm('yellow', `! nothing opens: ${status.held}`));
   if (status.error) lines.push(...alarm('red', `✗ the last pass failed and is tried again: ${status.error}`));
   if (typeof passedAt === 'number' && now - passedAt > PASS_AGE_MAX) {

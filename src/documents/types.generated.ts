@@ -680,6 +680,7 @@ export interface Operation {
        * Who asks for it.
        */
       by: string;
+      at?: Instant;
       /**
        * Why.
        */

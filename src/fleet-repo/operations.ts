@@ -3,7 +3,7 @@
  * what is right may have changed with it. Works on the git port alone.
  */
 import type { RolloutName } from '../core/model/ids.ts';
-import type { Instant } from '../core/model/time.ts';
+import { formatInstant, type Instant } from '../core/model/time.ts';
 import { addOperations, newOperations, type OperationEntry } from '../documents/edit.ts';
 import { PLACES } from '../documents/kinds.ts';
 import { type DocumentCache, loadOperations } from '../documents/load.ts';
@@ -32,6 +32,8 @@ export async function commitOnNewest<D extends Draft>(
   git: Git,
   given: {
     readonly branch: string;
+    /** Of the repository, as people know it. */
+    readonly place: string;
     readonly at: Instant;
     readonly draw: (head: Commit) => Promise<D>;
     /** Whose commit it is; the port's own otherwise. */
@@ -41,7 +43,11 @@ export async function commitOnNewest<D extends Draft>(
   const { branch, at, draw, writeCommit = (commit) => git.writeCommit(commit) } = given;
   for (let tries = 0; tries < TRIES_MAX; tries++) {
     const from = await git.branch(branch);
-    if (from === undefined) return { kind: 'refused', reason: `${git.place} has no branch ${branch}` };
+    if (from === undefined)
+      return {
+        kind: 'refused',
+        reason: `${given.place} has no branch ${branch}; name the one that people change with --branch`,
+      };
     const draft = await draw(await git.commit(from));
     const { tree, message } = draft;
     const commit = await writeCommit({ tree, parents: [from], message, at }, draft);
@@ -61,9 +67,36 @@ export interface FileChange {
 
 /**
  * The rollout's file in `ops/` with entries added: the first that is about the rollout, as they are read, else a new one. A
- * text says why there is no way to add them.
+ * text says why there is no way to add them. An entry that would pass for one that was applied before (and taken out of the
+ * file since, by a revert) gets the time `at`, which makes it another one.
  */
 export async function entriesAdded(
+  git: Git,
+  tree: Oid,
+  given: {
+    readonly rollout: RolloutName;
+    readonly entries: readonly OperationEntry[];
+    /** Ids of entries that had their effect. */
+    readonly applied: ReadonlySet<string>;
+    readonly at: Instant;
+    readonly cache: DocumentCache;
+  },
+): Promise<FileChange | string> {
+  const { entries, applied, at } = given;
+  const change = await withEntries(git, tree, given);
+  if (typeof change === 'string' || !idsAdded(change, entries.length).some((id) => applied.has(id)))
+    return change;
+  const timed = entries.map((entry) => ({ ...entry, at: formatInstant(at) }));
+  return await withEntries(git, tree, { ...given, entries: timed });
+}
+
+/** Ids of the last entries, which are those that were added. */
+function idsAdded({ path, after }: FileChange, count: number): readonly string[] {
+  const { operations } = loadOperations([{ path, content: new TextEncoder().encode(after) }]);
+  return operations.entries.slice(-count).map(({ id }) => id);
+}
+
+async function withEntries(
   git: Git,
   tree: Oid,
   given: {

@@ -39,11 +39,11 @@ export async function listen(
   const host = at.host.includes(':') ? `[${at.host}]` : at.host;
   // Without a Host header, as HTTP/1.0 allows, a request is for the address that it reached.
   const answer = getRequestListener(app.fetch, { hostname: host, errorHandler });
-  // Of the app's: what is answered directly is written whole, so that nothing of it is ever under way.
+  // The first answer of a socket that is not at its end, of the app's: what is answered directly is written whole.
   const answers = new WeakMap<Duplex, ServerResponse>();
   const server: Server = createServer(LIMITS, (request, response) => {
     if (direct(request, response)) return;
-    answers.set(request.socket, response);
+    if (answers.get(request.socket)?.writableEnded !== false) answers.set(request.socket, response);
     void answer(request, response);
   });
   // An expectation that we do not know may be passed over: RFC 9110 §10.1.1.

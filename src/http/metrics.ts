@@ -10,6 +10,7 @@ import { realNow } from '../clock.ts';
 import { SECOND } from '../core/model/time.ts';
 import { ROLLOUT_STATES, type RolloutStatus, rolloutStatuses } from '../core/status.ts';
 import type { ReconcileEvent, ReconcilerState } from '../reconcile/reconciler.ts';
+import { HOLDERS } from '../reconcile/record.ts';
 import { createRequestCounts, type RequestCounts } from './request-counts.ts';
 
 export interface Metrics {
@@ -114,6 +115,12 @@ function createGauges(registers: Registry[]) {
       help: '1 where the newest commit is in force, 0 where it is broken or was not read yet.',
       registers,
     }),
+    held: new Gauge({
+      name: 'tidegate_held',
+      help: '1 while nothing opens, by what holds it: the repository, its record on the branch outcomes, or the clock.',
+      labelNames: ['by'],
+      registers,
+    }),
     lastPass: new Gauge({
       name: 'tidegate_last_pass_timestamp_seconds',
       help: 'When the last pass went through, in Unix seconds; 0 before the first.',
@@ -135,6 +142,7 @@ function readState(gauges: Gauges, state: ReconcilerState): void {
   }
   gauges.headInForce.set(desired !== undefined && desired.commit === wanted?.head ? 1 : 0);
   gauges.lastPass.set((passedAt ?? 0) / SECOND);
+  for (const by of HOLDERS) gauges.held.set({ by }, state.heldBy === by ? 1 : 0);
 
   for (const gauge of [gauges.rolloutDevices, gauges.rolloutState, gauges.stageDevices]) gauge.reset();
   if (desired === undefined) return;

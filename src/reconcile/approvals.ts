@@ -103,8 +103,18 @@ async function signerOfOrigin(
     if ('name' in result) return { signer: result.name };
     refusals.push(`commit ${oid.slice(0, 10)} ${result.refused}`);
   }
-  const [refusal = 'the commit that brought it is too far back in history'] = refusals;
-  return { unsigned: `${refusal}; approve again with a signed commit that is merged as it is` };
+  const [refusal = 'the commit that brought it is not in the history that is looked at'] = refusals;
+  return {
+    unsigned: `${refusal}; approve again with a commit that a key in ${ALLOWED_SIGNERS} signs and that is merged as it is`,
+  };
+}
+
+/** Who signed the commit, by the list that stands in it; or why that is not known. */
+export async function signerAt(
+  git: Git,
+  commit: Commit,
+): Promise<{ readonly name: string } | { readonly refused: string }> {
+  return signerOfCommit(commit, await readAllowedSigners(git, commit));
 }
 
 function signerOfCommit(

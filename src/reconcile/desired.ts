@@ -15,6 +15,7 @@ import {
 import type { Problem } from '../documents/problem.ts';
 import type { Origins } from '../fleet-repo/origins.ts';
 import { readDocuments, snapshotAt } from '../fleet-repo/snapshot.ts';
+import { GitObjectError } from '../git/errors.ts';
 import type { Commit, Git } from '../git/git.ts';
 import { firstParentLog } from '../git/tree.ts';
 import { inTurns } from '../turns.ts';
@@ -160,11 +161,17 @@ async function lastValid(
 ): Promise<DesiredState | undefined> {
   const older = async () =>
     head === undefined ? [] : (await firstParentLog(git, head.oid, () => false, LOOK_BACK_MAX)).slice(1);
-  for (const commit of given.applied === undefined ? await older() : [await git.commit(given.applied)]) {
+  const applied = given.applied === undefined ? undefined : await git.commit(given.applied).catch(unlessGone);
+  for (const commit of applied === undefined ? await older() : [applied]) {
     const { desired } = await readDesired(git, commit, given);
     if (desired !== undefined) return desired;
   }
   return undefined;
+}
+
+/** History may have been rewritten, and a copy that was made anew does not reach back as far. */
+function unlessGone(error: unknown): undefined {
+  if (!(error instanceof GitObjectError)) throw error;
 }
 
 function repositoryProblem(what: string, next: string): Problem {

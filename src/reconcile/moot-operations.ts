@@ -44,8 +44,13 @@ export function mootOperations(entries: readonly Operation[], situation: Situati
 
 /** The entries that no attempt has applied yet. */
 export function pendingOperations(entries: readonly Operation[], outcomes: Outcomes): readonly Operation[] {
-  const applied = new Set([...outcomes.values()].flat().flatMap((attempt) => attempt.appliedOperations));
+  const applied = appliedOperations(outcomes);
   return entries.filter(({ id }) => !applied.has(id));
+}
+
+/** The ids of the entries that some attempt has applied. */
+export function appliedOperations(outcomes: Outcomes): ReadonlySet<string> {
+  return new Set([...outcomes.values()].flat().flatMap((attempt) => attempt.appliedOperations));
 }
 
 /** Why the operation has no effect, or undefined where it has one, or will have, or came true without it. */

@@ -24,7 +24,7 @@ import { readWanted, type Wanted } from './desired.ts';
 import { type Notes, readNotes, writeNotes } from './journal.ts';
 import type { Observer } from './observer.ts';
 import { createPublication, Overtaken } from './publication.ts';
-import { createRecordReader, type HeldBy, type Hold, type Recorded } from './record.ts';
+import { createRecordReader, type HeldBy, type Hold, lostRecord, type Recorded } from './record.ts';
 import { createRestorer } from './restoration.ts';
 import { createWakeups } from './wakeups.ts';
 
@@ -132,6 +132,8 @@ export const RECONCILER_DEFAULTS: ReconcilerOptions = {
 const BACKOFF_MAX_MS = 60 * SECOND;
 /** Another server has read commits that have not arrived here. */
 const BEHIND_MS = SECOND;
+/** A remote that answers has had its time to bring them. */
+const BEHIND_MAX_MS = MINUTE;
 /** Longer without a pass, and a soak that was under way was not watched: it begins anew. */
 const UNWATCHED_MAX_MS = 10 * MINUTE;
 /** How exactly the notes know when the last pass was: writing it down each time would cost a commit of the store. */
@@ -149,6 +151,7 @@ export function createReconciler(
   let notes: Notes | undefined;
   let hasBegun = false;
   let timesSet = clock.timesSet?.() ?? 0;
+  let behindSince: Instant | undefined;
   let watcher: Watcher | undefined;
   let state: ReconcilerState = {
     wanted: undefined,
@@ -185,12 +188,13 @@ export function createReconciler(
   async function passOnce(): Promise<{ again: boolean; wakeAt?: Instant }> {
     const now = clock.now();
     const known = await recall(now);
-    if (await isBehind(known)) {
+    const lag = await lagBehind(known, now);
+    if (lag !== undefined) {
       watcher?.look();
-      const reason = 'another server has read commits that have not arrived here; they are fetched';
-      passed(now, { report: state.report, tally: state.tally, hold: { by: 'repository', reason } });
+      passed(now, { report: state.report, tally: state.tally, hold: lag });
       return { again: false, wakeAt: now + BEHIND_MS };
     }
+    state = { ...state, confirmedAt: now };
     const { repository, wanted } = await readRepository(known);
     step('read');
     announce(wanted, now);
@@ -244,7 +248,7 @@ export function createReconciler(
   async function recall(now: Instant): Promise<Notes> {
     const isNews = hasBegun ? await publication.refresh() : await publication.begin();
     hasBegun = true;
-    state = { ...state, published: publication.served(), confirmedAt: now };
+    state = { ...state, published: publication.served() };
     if (notes === undefined || isNews) notes = await readNotes(store);
     const isUnwatched = notes.watchedAt !== undefined && now - notes.watchedAt > UNWATCHED_MAX_MS;
     const wasSet = timesSet !== (clock.timesSet?.() ?? 0);
@@ -252,11 +256,23 @@ export function createReconciler(
     return isUnwatched || wasSet ? { ...notes, soaks: new Map() } : notes;
   }
 
-  /** Servers that share a store may read a remote at different times; who is late must not take back what is published. */
-  async function isBehind({ applied, tip }: Notes): Promise<boolean> {
-    if (store.place?.kind !== 'postgres') return false;
-    for (const oid of [applied, tip]) if (oid !== undefined && !(await isThere(git, oid))) return true;
-    return false;
+  /**
+   * Servers that share a store may read a remote at different times; who is late must not take back what is published. A
+   * commit of main that does not arrive while the remote answers is no longer there: history was rewritten, or this copy of
+   * it begins later. A record is never given up: nothing says then what was decided.
+   */
+  async function lagBehind({ applied, tip }: Notes, now: Instant): Promise<Hold | undefined> {
+    if (store.place?.kind !== 'postgres') return undefined;
+    const lacksTip = tip !== undefined && !(await isThere(git, tip));
+    const lacksApplied = applied !== undefined && !(await isThere(git, applied));
+    if (!lacksTip && !lacksApplied) behindSince = undefined;
+    else if (behindSince === undefined || git.away() !== undefined) behindSince = now;
+    if (behindSince === undefined) return undefined;
+    if (now - behindSince < BEHIND_MAX_MS) {
+      const reason = 'another server has read commits that have not arrived here; they are fetched';
+      return { by: 'repository', reason };
+    }
+    return lacksTip ? { by: 'record', reason: lostRecord(git.place, tip) } : undefined;
   }
 
   /**
@@ -284,11 +300,11 @@ export function createReconciler(
     step('recorded', decisions);
     const outcomes = applyDecisions(repository.outcomes, decisions);
     state = { ...state, outcomes, tip: result.tip };
-    if (notes !== undefined) notes = await keep(notes, { tip: result.tip, closings: [] });
-    step('remembered', decisions);
     for (const [index, decision] of decisions.entries()) {
       onEvent({ kind: 'decision', at: now, decision, commit: result.commits[index] ?? result.tip });
     }
+    if (notes !== undefined) notes = await keep(notes, { tip: result.tip, closings: [] });
+    step('remembered', decisions);
     await publish(desired, outcomes, now);
     step('opened', decisions);
     return { kind: 'recorded', count: decisions.length };

@@ -21,7 +21,8 @@ export interface Hold {
 }
 
 /** `repository`: it is away or cannot be read. `record`: `outcomes` cannot be followed or written. `clock`: it jumped. */
-export type HeldBy = 'repository' | 'record' | 'clock';
+export const HOLDERS = ['repository', 'record', 'clock'] as const;
+export type HeldBy = (typeof HOLDERS)[number];
 
 /** `known` is the last tip that was read, if one was. Equal readings are one object. */
 export function createRecordReader(git: Git): (known: Oid | undefined) => Promise<Recorded> {
@@ -37,8 +38,7 @@ export function createRecordReader(git: Git): (known: Oid | undefined) => Promis
     const tip = await git.branch(OUTCOMES_BRANCH);
     if (tip === known) return { tip, outcomes: await outcomesAt(tip) };
     if (known !== undefined && !(await contains(git, tip, known))) {
-      const lost = `the branch ${OUTCOMES_BRANCH} no longer contains ${known}, the last commit read`;
-      const hold: Hold = { by: 'record', reason: `${lost}; ${howToSetBack(git.place, known)}` };
+      const hold: Hold = { by: 'record', reason: lostRecord(git.place, known) };
       return { tip, outcomes: await outcomesAt(known), hold };
     }
     const outcomes = await outcomesAt(tip);
@@ -82,9 +82,15 @@ async function contains(git: Git, tip: Oid | undefined, ancestor: Oid): Promise<
   return at === ancestor;
 }
 
+/** Why nothing opens after commits were taken away from `outcomes`, and the command that brings them back. */
+export function lostRecord(place: string, known: Oid): string {
+  const lost = `the branch ${OUTCOMES_BRANCH} no longer contains ${known}, the last commit read`;
+  return `${lost}; ${howToSetBack(place, known)}`;
+}
+
 function howToSetBack(place: string, tip: Oid): string {
   const isRemote = /^[a-z+]+:\/\/|^[^/]+@[^/]+:/.test(place);
   return isRemote
-    ? `from a clone that has it run git push --force ${place} ${tip}:refs/heads/${OUTCOMES_BRANCH}`
+    ? `from a clone that has it (the mirror in the server's data folder does) run git push --force ${place} ${tip}:refs/heads/${OUTCOMES_BRANCH}`
     : `run git -C ${place} update-ref refs/heads/${OUTCOMES_BRANCH} ${tip}`;
 }

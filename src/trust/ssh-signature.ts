@@ -50,7 +50,7 @@ export function verifySshSignature(signature: SshSignature, message: Uint8Array)
   const wire = wireReader(value);
   const algorithm = wire.text();
   const made = wire.bytes();
-  const scheme = key.schemes[algorithm];
+  const scheme = key.schemes.get(algorithm);
   if (scheme === undefined) return false;
   const signed = Buffer.concat([
     Buffer.from(MAGIC),
@@ -67,7 +67,7 @@ export function verifySshSignature(signature: SshSignature, message: Uint8Array)
     if (((flags[0] ?? 0) & 1) === 0) return false;
     covered = Buffer.concat([sha256(Buffer.from(key.application)), flags, counter, sha256(signed)]);
   }
-  return wire.isAtEnd() && scheme(key.key, covered, made);
+  return wire.isAtEnd() && scheme(key.key, covered, made) === true;
 }
 
 /** `SHA256:…`, as ssh-keygen prints a key. */
@@ -83,7 +83,7 @@ export function isUsableKey(key: string): boolean {
 interface PublicKey {
   readonly key: KeyObject;
   /** Verifiers by the name of the signature's algorithm: an RSA key has two. */
-  readonly schemes: Readonly<Record<string, Scheme>>;
+  readonly schemes: ReadonlyMap<string, Scheme>;
   /** Of a security key: what it was made for (`ssh:`). */
   readonly application?: string;
 }
@@ -114,16 +114,20 @@ function parseKey(blob: Buffer): PublicKey | undefined {
 function keyOfType(type: string, wire: WireReader): PublicKey | undefined {
   switch (type) {
     case 'ssh-ed25519':
-      return { key: ed25519Key(wire), schemes: { [type]: isEd25519 } };
+      return { key: ed25519Key(wire), schemes: new Map([[type, isEd25519]]) };
     case 'sk-ssh-ed25519@openssh.com':
-      return { key: ed25519Key(wire), application: wire.text(), schemes: { [type]: isEd25519 } };
+      return { key: ed25519Key(wire), application: wire.text(), schemes: new Map([[type, isEd25519]]) };
     case 'ssh-rsa': {
       const [e, n] = [wire.integer(), wire.integer()];
       const bits = n.length * 8;
       if (bits < RSA_BITS.min || bits > RSA_BITS.max) return undefined;
       const key = createPublicKey({ key: { kty: 'RSA', n: url(n), e: url(e) }, format: 'jwk' });
       // `ssh-rsa` itself would be SHA-1, which proves nothing any more.
-      return { key, schemes: { 'rsa-sha2-256': isRsa('sha256'), 'rsa-sha2-512': isRsa('sha512') } };
+      const schemes = new Map([
+        ['rsa-sha2-256', isRsa('sha256')],
+        ['rsa-sha2-512', isRsa('sha512')],
+      ]);
+      return { key, schemes };
     }
     case 'ecdsa-sha2-nistp256':
     case 'ecdsa-sha2-nistp384':
@@ -151,7 +155,10 @@ function ecdsaKey(type: string, curve: string, wire: WireReader): PublicKey | un
   const { crv, bytes, hash } = parameters;
   if (point.length !== 1 + 2 * bytes) return undefined;
   const jwk = { kty: 'EC', crv, x: url(point.subarray(1, 1 + bytes)), y: url(point.subarray(1 + bytes)) };
-  return { key: createPublicKey({ key: jwk, format: 'jwk' }), schemes: { [type]: isEcdsa(hash, bytes) } };
+  return {
+    key: createPublicKey({ key: jwk, format: 'jwk' }),
+    schemes: new Map([[type, isEcdsa(hash, bytes)]]),
+  };
 }
 
 const isEd25519: Scheme = (key, signed, made) => verify(null, signed, key, made);

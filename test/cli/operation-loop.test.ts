@@ -60,6 +60,24 @@ describe('what a person types is what happens', () => {
     expect(fleet.versions()).toEqual(new Array(4).fill('1.1.0'));
   });
 
+  test('an entry that was reverted is asked for anew by the same command', async () => {
+    const fleet = await fleetOnSecondRelease();
+    await fleet.commit('Third', { ...kiosk('1.2.0'), ...rollout('1.2.0') });
+    await fleet.advance(1);
+    const pause = () => tidegate(fleet, 'pause', 'kiosk');
+    await pause();
+    await tidegate(fleet, 'resume', 'kiosk');
+    await fleet.native('pull', '--quiet', '--ff-only', 'origin', 'main');
+    await fleet.native('revert', '--no-edit', 'HEAD', 'HEAD~1');
+    await fleet.push();
+    await fleet.settle();
+    expect(await fleet.rollout()).toMatchObject({ attempt: 3, state: 'running' });
+    await pause();
+    expect(await fleet.rollout()).toMatchObject({ attempt: 3, state: 'paused', cause: 'operator' });
+    await tidegate(fleet, 'resume', 'kiosk');
+    expect(await fleet.rollout()).toMatchObject({ attempt: 3, state: 'running' });
+  });
+
   test('an emergency brings an earlier success back at once', async () => {
     const fleet = await fleetOnSecondRelease();
     await tidegate(fleet, 'rollback', 'kiosk', '--to', '1', '--emergency');

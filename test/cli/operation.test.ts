@@ -351,7 +351,17 @@ describe.skipIf(!hasSshKeygen())('an approval that must be signed', () => {
     const key = makeSshKey(folder, 'ada');
     await git(clone, 'config', 'gpg.format', 'ssh');
     await git(clone, 'config', 'user.signingKey', key.path);
-    const { exit, err } = await tidegate('approve', NAME, '--stage', 'batch');
+    const unlisted = await tidegate('approve', NAME, '--stage', 'batch');
+    expect(unlisted.exit).toBe(0);
+    expect(unlisted.err.replace(/\s+/g, ' ')).toMatch(
+      /THIS APPROVAL WILL NOT COUNT: the commit is signed, but its key SHA256:\S+ is not in trust\/allowed_signers\. /,
+    );
+    await git(clone, 'pull', '--quiet');
+    await writeFiles(clone, { 'trust/allowed_signers': `ada namespaces="git" ${key.line}\n` });
+    await git(clone, 'add', 'trust');
+    await git(clone, 'commit', '--quiet', '--message', 'List a key');
+    await git(clone, 'push', '--quiet', 'origin', 'main');
+    const { exit, err } = await tidegate('approve', NAME, '--stage', 'batch', '--by', 'Ada again');
     expect({ exit, err }).toEqual({ exit: 0, err: '' });
     await writeFile(join(folder, 'allowed'), `ada ${key.line}\n`);
     const verified = await served(

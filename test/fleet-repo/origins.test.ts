@@ -81,7 +81,7 @@ describe('an entry was brought', () => {
     expect((await origins(merge, ['ada'])).byEntry.get(idOf('ada'))).toEqual([merge]);
   });
 
-  test('by several commits, where branches brought it independently', async () => {
+  test('by what main had first, where branches brought it independently', async () => {
     const { commit, origins } = repository();
     const base = await commit(ops('cy'));
     const [left, right] = [
@@ -89,7 +89,7 @@ describe('an entry was brought', () => {
       await commit(`# b\n${ops('cy', 'ada')}`, base),
     ];
     const merge = await commit(ops('cy', 'ada'), left, right);
-    expect((await origins(merge, ['ada'])).byEntry.get(idOf('ada'))).toEqual([left, right]);
+    expect((await origins(merge, ['ada'])).byEntry.get(idOf('ada'))).toEqual([left]);
   });
 
   test('by whoever brought it back, where it was taken away in between', async () => {
@@ -99,6 +99,36 @@ describe('an entry was brought', () => {
     const back = await commit(ops('bo', 'ada'), await commit(ops('bo'), first));
     // What was known of the older commit does not hold for the newer one.
     expect((await origins(back, ['ada'], before)).byEntry.get(idOf('ada'))).toEqual([back]);
+  });
+
+  test('by a merge that names a commit from before it was taken away, and by what is built on that', async () => {
+    const { commit, origins } = repository();
+    const base = await commit(ops('cy'));
+    const approved = await commit(ops('cy', 'ada'), base);
+    const withdrawn = await commit(ops('cy'), approved);
+    const merge = await commit(ops('cy', 'ada'), withdrawn, approved);
+    expect((await origins(merge, ['ada'])).byEntry.get(idOf('ada'))).toEqual([merge]);
+    const hidden = await commit(`# hidden\n${ops('cy', 'ada')}`, approved);
+    const again = await commit(ops('cy', 'ada'), withdrawn, hidden);
+    expect((await origins(again, ['ada'])).byEntry.get(idOf('ada'))).toEqual([hidden]);
+  });
+
+  test('by nobody here, where it was written for another repository', async () => {
+    const { commit, origins } = repository();
+    const elsewhere = await commit(ops('ada'), await commit(`# elsewhere\n${ops('bo')}`));
+    const here = await commit(ops('cy'));
+    const merge = await commit(ops('cy', 'ada'), here, elsewhere);
+    expect((await origins(merge, ['ada'])).byEntry.get(idOf('ada'))).toEqual([]);
+  });
+
+  test('by a commit of a branch that was brought up to date before it was merged', async () => {
+    const { commit, origins } = repository();
+    const base = await commit(ops('cy'));
+    const approval = await commit(ops('cy', 'ada'), base);
+    const main = await commit(ops('cy', 'bo'), base);
+    const updated = await commit(ops('cy', 'bo', 'ada'), approval, main);
+    const merge = await commit(ops('cy', 'bo', 'ada'), main, updated);
+    expect((await origins(merge, ['ada', 'bo'])).byEntry.get(idOf('ada'))).toEqual([approval]);
   });
 
   test('too long ago to be known', async () => {

@@ -17,6 +17,32 @@ import { hasSshKeygen } from './ssh-keys.ts';
 
 const MESSAGE = Buffer.from('tree 0\n\nApprove stage batch\n');
 
+/** Names that every object answers to, whatever it was given. */
+const INHERITED = [
+  'constructor',
+  'toString',
+  'valueOf',
+  'hasOwnProperty',
+  'isPrototypeOf',
+  '__proto__',
+  '__defineGetter__',
+];
+
+test.each(INHERITED)('an algorithm of the name %s proves nothing', (algorithm) => {
+  const text = (value: string | Buffer) => {
+    const bytes = Buffer.from(value);
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(bytes.length);
+    return Buffer.concat([length, bytes]);
+  };
+  const { publicKey } = generateKeyPairSync('ed25519');
+  const x = Buffer.from(String(publicKey.export({ format: 'jwk' }).x), 'base64url');
+  const key = Buffer.concat([text('ssh-ed25519'), text(x)]).toString('base64');
+  const value = Buffer.concat([text(algorithm), text(Buffer.alloc(64))]);
+  const forged: SshSignature = { key, namespace: 'git', reserved: Buffer.alloc(0), hash: 'sha512', value };
+  expect(verifySshSignature(forged, MESSAGE)).toBe(false);
+});
+
 describe.skipIf(!hasSshKeygen())('a signature by ssh-keygen', () => {
   let folder: string;
   const keys: Record<string, readonly string[]> = {

@@ -141,6 +141,8 @@ export interface Operation {
   readonly attempt: number;
   readonly stage?: string;
   readonly by: string;
+  /** When it was asked for, as it was written: it tells otherwise equal entries apart. */
+  readonly at?: string;
   readonly reason?: string;
   /** With `promote`: all stages at once, outside windows and in spite of a freeze, back to a revision that succeeded here before. */
   readonly emergency?: boolean;
