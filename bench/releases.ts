@@ -242,16 +242,21 @@ const PARTS: Readonly<Record<Commit, readonly Part[]>> = {
   revert: [...READING, ['published', 'closed'], ['polled', 'fetched']],
 };
 
-/** Of the whole, and the medians of its parts. */
+/** Of the whole, and of its parts: their medians, and what they were in the slowest one. */
 function summary(samples: readonly Sample[], parts: readonly Part[]): string {
   const at = (sample: Sample, step: Step | 'fetched') => sample.get(step) ?? Number.NaN;
   const whole = samples.map((sample) => at(sample, 'fetched'));
-  const medians = parts.map(([what, until], index) => {
+  const times = parts.map(([, until], index) => {
     const since = parts[index - 1]?.[1];
-    const times = samples.map((sample) => at(sample, until) - (since === undefined ? 0 : at(sample, since)));
-    return `${what} ${ms(quantile(times, 0.5))}`;
+    return samples.map((sample) => at(sample, until) - (since === undefined ? 0 : at(sample, since)));
   });
-  return `p50 ${ms(quantile(whole, 0.5))}, p99 ${ms(quantile(whole, 0.99))} (${medians.join(', ')})`;
+  const named = (of: (part: readonly number[]) => number) =>
+    parts.map(([what], index) => `${what} ${ms(of(times[index] ?? []))}`).join(', ');
+  const slowest = whole.indexOf(Math.max(...whole));
+  return (
+    `p50 ${ms(quantile(whole, 0.5))} (${named((part) => quantile(part, 0.5))}), ` +
+    `p99 ${ms(quantile(whole, 0.99))} (the slowest: ${named((part) => part[slowest] ?? Number.NaN)})`
+  );
 }
 
 function quantile(values: readonly number[], share: number): number {

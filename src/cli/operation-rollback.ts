@@ -31,6 +31,11 @@ export interface RollbackOptions extends OperationOptions {
 }
 
 export async function run(options: RollbackOptions, io: Io): Promise<ExitCode> {
+  if (!/^(known-good|[1-9]\d*)$/.test(options.to)) {
+    throw new CommandError(
+      `--to must be known-good or the number of an attempt, found ${JSON.stringify(options.to)}; tidegate status names both`,
+    );
+  }
   return await operate(options, io, (view) => changeOf(view, options));
 }
 

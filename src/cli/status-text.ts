@@ -80,7 +80,9 @@ export function rolloutDetailLines(
     ...facts.flatMap(([name, text]) => hanging(name, text, 'targets'.length, out)),
     ...(rollout.history.length === 0 ? [] : ['', `History of attempt ${rollout.attempt}:`]),
     ...rollout.history.map(({ at, state, cause, stage }) => {
-      const where = stage === undefined ? '' : ` in stage ${stage}`;
+      // What waits for approval is the stage after the last that opened.
+      const where =
+        stage === undefined ? '' : ` ${state === 'waitingForApproval' ? 'after' : 'in'} stage ${stage}`;
       return `  ${formatWhen(at, now)}  ${STATES[state].words}${where}: ${CAUSES[cause]}`;
     }),
   ];

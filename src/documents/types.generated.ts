@@ -47,7 +47,7 @@ export type Threshold = string | number;
  */
 export type TagName = string;
 /**
- * A percentage; 0% is none.
+ * A percentage; 0% is none. A millionth of the fleet is the smallest step.
  */
 export type Share = string;
 /**

@@ -6,7 +6,7 @@ import type { RolloutName } from '../core/model/ids.ts';
 import { formatInstant, type Instant } from '../core/model/time.ts';
 import { addOperations, newOperations, type OperationEntry } from '../documents/edit.ts';
 import { PLACES } from '../documents/kinds.ts';
-import { type DocumentCache, loadOperations } from '../documents/load.ts';
+import { type DocumentCache, loadOperations, type SourceFile } from '../documents/load.ts';
 import { readDocument } from '../documents/read.ts';
 import type { Commit, Git, NewCommit, Oid } from '../git/git.ts';
 import { type PathContent, withChanges } from '../git/tree.ts';
@@ -113,8 +113,8 @@ async function withEntries(
   });
   const path = `${PLACES.Operation}${rollout}.yaml`;
   if (file === undefined) {
-    if (files.some((each) => each.path === path))
-      return `${path} is no Operation document of ${rollout}; correct or move it first`;
+    const other = files.find((each) => each.path === path);
+    if (other !== undefined) return inTheWay(other, rollout, cache);
     return checked({ path, before: undefined, after: newOperations(rollout, entries) });
   }
   const before = new TextDecoder('utf-8', { ignoreBOM: true }).decode(file.content);
@@ -122,6 +122,17 @@ async function withEntries(
   if (after === undefined)
     return `${file.path} is written so that no entry can be added to it; add it by hand`;
   return checked({ path: file.path, before, after });
+}
+
+/** Why a file that stands where the rollout's entries belong cannot take one. */
+function inTheWay(file: SourceFile, rollout: RolloutName, cache: DocumentCache): string {
+  const { kind, name, findings } = readDocument(file, cache);
+  const [finding] = findings;
+  if (kind === 'Operation' && name !== undefined)
+    return `${file.path} holds the operations of ${name}, not of ${rollout}: its name must be that of the rollout; correct or move it first`;
+  const where = finding === undefined ? file.path : `${file.path}:${finding.line}:${finding.column}`;
+  const found = finding === undefined ? '' : ` (${finding.message})`;
+  return `${where} is no Operation document of ${rollout}${found}; correct or move it first`;
 }
 
 /** The change, unless it brings a problem that was not there: a reason that is too long, a character that YAML does not have. */

@@ -323,8 +323,11 @@ function literal(path: string): string {
 async function must(native: PersonGit, args: readonly string[], place: string): Promise<string> {
   const run = await native(args);
   if (run.isFine) return run.out;
+  const next = /could not read (Username|Password)|Authentication failed|error: 40[13]/.test(run.err)
+    ? 'log in as for git ls-remote, or, for an address, set TIDEGATE_GIT_TOKEN'
+    : 'see that git ls-remote works with it';
   throw new GitRepositoryError(
     place,
-    `${withoutPassword(place)}: git ${args[0]} failed: ${lastWords(run)}; see that git ls-remote works with it`,
+    `${withoutPassword(place)}: git ${args[0]} failed: ${lastWords(run)}; ${next}`,
   );
 }

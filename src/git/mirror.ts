@@ -4,19 +4,20 @@
  * that what was read once can be read again: also the record that a rewound `outcomes` has lost.
  *
  * Each remote has a folder of its own, named by its URL's digest. It is filled under another name and renamed when it is
- * complete, so that a clone that was cut off is no mirror. One process at a time uses the folder: its caller sees to that.
+ * complete, so that a clone that was cut off is no mirror. One process at a time uses the folder: its caller sees to that. A
+ * git that was started by one that was killed may still be at work, though, for as long as its connection lasts.
  */
 import { createHash } from 'node:crypto';
-import { readdir, rename, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../clock.ts';
-import { makeFolderDurably, syncFolder, unlessAbsent, writeProblem } from './durable-fs.ts';
+import { errorCode, makeFolderDurably, syncFolder, unlessAbsent, writeProblem } from './durable-fs.ts';
 import type { GitEngine } from './engine.ts';
 import { GitObjectError, GitRepositoryError } from './errors.ts';
 import type { Git, Oid } from './git.ts';
 import { createBareRepository, openRepository } from './local.ts';
 import { removeTemporaryPacks } from './packs.ts';
-import { readBranch, readBranches, removeBranch } from './ref-lock.ts';
+import { readBranch, readBranches, removeBranch, removeLocks } from './ref-lock.ts';
 
 export interface Mirror {
   readonly commonDir: string;
@@ -43,13 +44,15 @@ export async function openMirror(options: MirrorOptions): Promise<Mirror | undef
   if (!names.includes(mirrorName(options.url))) return undefined;
   const mirror = await mirrorAt(path, options);
   await removeTemporaryPacks(path);
+  // Branches are ours alone to move: whoever held a lock is gone.
+  await removeLocks(path);
   try {
     for (const oid of (await mirror.branches()).values())
       await mirror.git.tree((await mirror.git.commit(oid)).tree);
     return mirror;
   } catch (error) {
     await mirror.git.close();
-    if (error instanceof GitObjectError) return undefined;
+    if (error instanceof GitObjectError || error instanceof GitRepositoryError) return undefined;
     throw error;
   }
 }
@@ -61,10 +64,11 @@ export async function makeMirror(
 ): Promise<Mirror> {
   const { folder } = options;
   const path = mirrorPath(options);
-  const partial = `${path}.partial`;
+  let partial: string | undefined;
   try {
     await makeFolderDurably(folder);
-    await rm(partial, { recursive: true, force: true });
+    await removeAll(folder, (name) => name.startsWith(`${mirrorName(options.url)}.partial`));
+    partial = await mkdtemp(`${path}.partial-`);
     await createBareRepository(partial, { defaultBranch: 'main' });
     const filling = await mirrorAt(partial, options);
     try {
@@ -75,10 +79,10 @@ export async function makeMirror(
     await rm(path, { recursive: true, force: true });
     await rename(partial, path);
     await syncFolder(folder);
-    await removeOthers(options);
+    await removeAll(folder, (name) => MIRROR_NAME.test(name) && name !== mirrorName(options.url));
     return await mirrorAt(path, options);
   } catch (error) {
-    await rm(partial, { recursive: true, force: true });
+    if (partial !== undefined) await rm(partial, { recursive: true, force: true, ...UNDER_USE });
     const problem = writeProblem(error, folder);
     throw problem === undefined ? error : new GitRepositoryError(folder, problem, error);
   }
@@ -106,11 +110,17 @@ async function mirrorAt(path: string, { engine, identity, clock }: MirrorOptions
   };
 }
 
-async function removeOthers({ folder, url }: MirrorOptions): Promise<void> {
-  for (const name of await readdir(folder)) {
-    if (MIRROR_NAME.test(name) && name !== mirrorName(url)) await rm(join(folder, name), { recursive: true });
+/** Takes away what is of no use, as far as nobody is writing to it: what is left is taken away next time. */
+async function removeAll(folder: string, isUseless: (name: string) => boolean): Promise<void> {
+  for (const name of (await readdir(folder)).filter(isUseless)) {
+    await rm(join(folder, name), { recursive: true, force: true, ...UNDER_USE }).catch((error: unknown) => {
+      if (errorCode(error) !== 'ENOTEMPTY') throw error;
+    });
   }
 }
+
+/** A git whose folder goes away stops soon. */
+const UNDER_USE = { maxRetries: 3, retryDelay: 50 } as const;
 
 function mirrorPath({ folder, url }: MirrorOptions): string {
   return join(folder, mirrorName(url));
@@ -120,4 +130,4 @@ function mirrorName(url: string): string {
   return `${createHash('sha256').update(url).digest('hex').slice(0, 16)}.git`;
 }
 
-const MIRROR_NAME = /^[0-9a-f]{16}\.git(\.partial)?$/;
+const MIRROR_NAME = /^[0-9a-f]{16}\.git(\.partial.*)?$/;

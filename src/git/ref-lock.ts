@@ -102,6 +102,15 @@ export async function removeBranch(
   }
 }
 
+/** Removes every lock of a branch. Only for a repository of our own, at the beginning: a process that was killed left them. */
+export async function removeLocks(commonDir: string, folder = HEADS): Promise<void> {
+  for (const entry of await readFolder(join(commonDir, folder))) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) await removeLocks(commonDir, path);
+    else if (entry.name.endsWith('.lock')) await unlink(join(commonDir, path));
+  }
+}
+
 interface HeldLock {
   readonly kind: 'held';
   write(content: string): Promise<void>;

@@ -82,6 +82,13 @@ export function nativeTrouble(
     return unreachable(remote, NETWORK.get('ECONNREFUSED') ?? '', cause);
   if (said(/hung up|early EOF|unexpected disconnect|Empty reply|transfer closed|Connection (reset|closed)/))
     return unreachable(remote, NETWORK.get('ECONNRESET') ?? '', cause);
+  const lock = /Unable to create '(.*\.lock)': File exists/.exec(stderr)?.[1];
+  if (lock !== undefined)
+    return unreachable(
+      remote,
+      `is being fetched by another git, which holds ${printable(lock)}: it is tried again by itself`,
+      cause,
+    );
   if (said(/Operation too slow|timed out/i))
     return unreachable(remote, `has sent nothing for too long${BETWEEN}`, cause);
   const last =

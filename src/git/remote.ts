@@ -48,7 +48,7 @@ export interface RemoteOptions {
 
 const POLL_MS = 30 * SECOND;
 const BACKOFF_MAX_MS = 5 * MINUTE;
-/** Hints come in bursts: a push is several events. */
+/** Between two looks that hints ask for. They come in bursts: a push is several events. */
 const GAP_MS = SECOND;
 const JITTER = 0.1;
 const DOUBLINGS_MAX = 10;
@@ -177,7 +177,6 @@ function follow(
   const listeners = new Set<() => void>();
   const seen = new Set<Oid>();
   let awayBecause: string | undefined;
-  let syncedAt = Number.NEGATIVE_INFINITY;
 
   function changed(): void {
     for (const listener of [...listeners]) listener();
@@ -248,8 +247,6 @@ function follow(
     } catch (error) {
       if (closing.signal.aborted) return;
       setAway(reasonOf(url, error));
-    } finally {
-      syncedAt = clock.now();
     }
   }
 
@@ -330,13 +327,17 @@ function follow(
     const stopped = new Promise<void>((resolve) => stop.addEventListener('abort', () => resolve()));
     const listener = () => onChange();
     let look = new AbortController();
+    let hintedAt = Number.NEGATIVE_INFINITY;
     let failures = 0;
 
     async function loop(): Promise<void> {
       while (!stop.aborted) {
         await clock.sleep(delayMs(failures), AbortSignal.any([look.signal, stop]));
-        const restMs = Math.min(gapMs, syncedAt + gapMs - clock.now());
-        if (restMs > 0) await clock.sleep(restMs, stop);
+        if (look.signal.aborted) {
+          const restMs = Math.min(gapMs, hintedAt + gapMs - clock.now());
+          if (restMs > 0) await clock.sleep(restMs, stop);
+          hintedAt = clock.now();
+        }
         if (stop.aborted) return;
         // Hints from here on may be of something that this question does not see.
         look = new AbortController();

@@ -23,8 +23,9 @@ export interface SignedOperations {
 }
 
 const ALLOWED_SIGNERS_BYTES_MAX = 256 * 1024;
-/** Each takes a look at history; who needs more approvals than this has another problem. */
-const APPROVALS_MAX = 100;
+/** Each takes a look at history. */
+const APPROVALS_MAX = 1000;
+const TOO_MANY = `more than ${APPROVALS_MAX} approvals wait, and this one is not looked at; take out those that no longer matter`;
 
 /** `entries`, read at `head`, with a signer (or why there is none) for each approval that must have one. */
 export async function withSigners(
@@ -39,11 +40,13 @@ export async function withSigners(
   },
 ): Promise<SignedOperations> {
   const { head, entries } = given;
-  const asked = entries.filter((entry) => mustBeSigned(entry, given)).slice(0, APPROVALS_MAX);
+  const asking = entries.filter((entry) => mustBeSigned(entry, given));
+  const asked = asking.slice(0, APPROVALS_MAX);
   if (asked.length === 0) return { entries, origins: undefined, problems: [] };
   const allowed = await readAllowedSigners(git, head);
   const origins = await findOrigins(git, { ...given, entries: asked.map(({ id }) => id) });
   const signed = new Map<string, Pick<Operation, 'signer' | 'unsigned'>>();
+  for (const { id } of asking.slice(APPROVALS_MAX)) signed.set(id, { unsigned: TOO_MANY });
   for (const { id } of asked)
     signed.set(id, await signerOfOrigin(git, origins.byEntry.get(id) ?? [], allowed));
   const problems = allowed.problems.map(

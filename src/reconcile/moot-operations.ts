@@ -158,11 +158,19 @@ function whyNotNow(
       next: meant(stage, names),
     };
   }
+  if (action === 'approve' && !opened.includes(stage) && approvalsOf(rollout, stage) === 0) {
+    const what = `stage ${stage} asks for no approval`;
+    return { rule: 'operation-early', what, next: `${TAKE_AWAY}, or give the stage approvals first` };
+  }
   if (action === 'promote' && !opened.includes(stage)) {
     const what = `stage ${stage} is not open, and once it opens a promotion skips its soak and exposure`;
     return { rule: 'operation-early', what, next: `${TAKE_AWAY} if that is not meant` };
   }
   return undefined;
+}
+
+function approvalsOf(rollout: Rollout | undefined, stage: string): number | undefined {
+  return rollout?.stages.find(({ name }) => name === stage)?.approvals;
 }
 
 function noEmergency(because: string | undefined): Moot | undefined {

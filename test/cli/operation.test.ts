@@ -57,6 +57,27 @@ describe('in a clone', () => {
     expect(await served('rev-list', '--count', 'main')).toBe('3');
   });
 
+  test.each([
+    [
+      'metadata: {name: [}',
+      /ops\/thermostat-firmware\.yaml:\d+:\d+ is no Operation document of .* \(.+\); correct or move it/,
+    ],
+    [
+      operations('  - {action: pause, attempt: 1, by: bo}').replace(NAME, 'other'),
+      /holds the operations of other, not of /,
+    ],
+  ])('a file that cannot take the entry is named with what is wrong there', async (content, message) => {
+    const { tidegate, bare } = await people('running');
+    const other = join(await temporaryFolder(), 'other');
+    await git(bare, 'clone', '--quiet', bare, other);
+    await writeFiles(other, { [OPS]: content });
+    await git(other, 'add', '--all');
+    await git(other, 'commit', '--quiet', '--message', 'Break it');
+    await git(other, 'push', '--quiet', 'origin', 'main');
+    const { exit, err } = await tidegate('pause', NAME);
+    expect({ exit, err }).toEqual({ exit: 2, err: expect.stringMatching(message) });
+  });
+
   test('losing the race for the tip means looking again', async () => {
     const { tidegate, served, clone, bare } = await people('running');
     const other = join(await temporaryFolder(), 'other');
@@ -272,6 +293,8 @@ describe('what has no effect is not committed', () => {
     `promote ${NAME}`,
     `promote ${NAME} --stage canary --emergency`,
     `cancel ${NAME} --attempt 0`,
+    `rollback ${NAME} --to abc`,
+    `rollback ${NAME} --to 0`,
   ])('%s is wrong use', async (command) => {
     expect((await run(command.split(' '), { env: PERSON })).exit).toBe(2);
   });

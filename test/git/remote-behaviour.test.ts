@@ -121,6 +121,31 @@ describe.skipIf(!hasGitServer).each(ENGINE_NAMES)('a remote, by the engine %s', 
       expect(await filesOf(await remote.open(), 'main')).toEqual({ 'fleet/fleet.yaml': 'kind: Fleet\n' });
     });
 
+    it('is made anew where a branch of it is torn', async () => {
+      const tip = await remote.push('main', { 'fleet/fleet.yaml': 'kind: Fleet\n' });
+      await (await remote.open()).close();
+      await writeFile(join(await mirrorPath(), 'refs/heads/main'), '');
+      expect(await (await remote.open()).branch('main')).toBe(tip);
+    });
+
+    it('goes on where one that was killed held locks', async () => {
+      await remote.push('main', { 'fleet/n.yaml': 'n: 1\n' });
+      await remote.push('outcomes', { 'rollouts/a.yaml': 'a: 1\n' });
+      await (await remote.open()).close();
+      const path = await mirrorPath();
+      await writeFile(join(path, 'refs/heads/main.lock'), '');
+      await mkdir(join(path, 'refs/heads/tidegate/rollback'), { recursive: true });
+      await writeFile(join(path, 'refs/heads/tidegate/rollback/a.lock'), '');
+      const tip = await remote.push('main', { 'fleet/n.yaml': 'n: 2\n' });
+      const git = await remote.open();
+      expect(git.away()).toBeUndefined();
+      expect(await git.branch('main')).toBe(tip);
+      const to = await commitOn(git, undefined, 'ours');
+      expect(await git.moveBranch({ branch: 'tidegate/rollback/a', from: undefined, to })).toEqual({
+        kind: 'moved',
+      });
+    });
+
     it('makes one pack of many, while reads go on, and keeps every commit that is needed', async () => {
       await remote.push('outcomes', { 'rollouts/a.yaml': 'a: 1\n' });
       await remote.push('main', { 'fleet/n.yaml': 'n: 0\n' });
@@ -231,7 +256,7 @@ describe.skipIf(!hasGitServer).each(ENGINE_NAMES)('a remote, by the engine %s', 
       expect(await git.branch('outcomes')).toBe(second);
     });
 
-    it('looks at a hint at once, at most once a second, and less often while the remote is away', async () => {
+    it('looks at once for a hint, at most once a second, and less often while the remote is away', async () => {
       await remote.push('main', { 'fleet/n.yaml': 'n: 1\n' });
       const clock = createVirtualClock(0);
       const sleeps: number[] = [];
@@ -269,7 +294,7 @@ describe.skipIf(!hasGitServer).each(ENGINE_NAMES)('a remote, by the engine %s', 
       }
       expect(git.away()).toMatch(/503/);
       remote.server.fault = undefined;
-      clock.advance(1000);
+      // No time has passed since the last look, but a hint did not ask for that.
       watch.look();
       await vi.waitFor(() => expect(git.away()).toBeUndefined(), { timeout: 10_000 });
       await vi.waitFor(() => expect(sleeps.at(-1)).toBe(33_000));
@@ -416,6 +441,16 @@ describe.skipIf(!hasGitServer).each(ENGINE_NAMES)('a remote, by the engine %s', 
     });
     const opening = remote.open({ mirror: 'elsewhere', credentials });
     await expect(opening).rejects.toThrow(engine === 'native' ? /credentials/ : /redirects to http:\/\/127/);
+    if (engine === 'isomorphic') {
+      const secured = elsewhere.url.replace('http:', 'https:');
+      remote.server.fault = ({ url }) => ({
+        kind: 'answer',
+        status: 302,
+        headers: { location: secured + url },
+      });
+      const otherPort = remote.open({ mirror: 'other-port', credentials });
+      await expect(otherPort).rejects.toThrow(/redirects to https:\/\/127/);
+    }
     expect(elsewhere.requests.filter(({ headers }) => headers.authorization !== undefined)).toEqual([]);
     await elsewhere.close();
   });

@@ -332,6 +332,18 @@ describe.skipIf(!hasGitServer)('ssh', () => {
     expect(server.requests).toEqual([]);
   });
 
+  it('is told none of our secrets', async () => {
+    const seen = join(remote.root, 'environment');
+    const ssh = join(remote.root, 'noting-ssh');
+    await writeFile(ssh, `#!/bin/sh\nenv > ${seen}\nfor last; do :; done\nexec sh -c "$last"\n`);
+    await chmod(ssh, 0o755);
+    const env = { ...process.env, GIT_SSH_COMMAND: ssh, TIDEGATE_GITHUB_TOKEN: 'secret-token' };
+    const url = `git@fleet.example:${remote.bare}`;
+    await remote.open({ url, engine: createNativeEngine({ env }) });
+    expect(await readFile(seen, 'utf8')).toContain('GIT_SSH_COMMAND');
+    expect(await readFile(seen, 'utf8')).not.toContain('secret-token');
+  });
+
   it.each([
     ['git@fleet.example: Permission denied (publickey).', /does not accept our ssh key: add the public key/],
     ['Host key verification failed.', /host's ssh key is not known here, or has changed/],

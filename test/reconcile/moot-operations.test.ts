@@ -68,6 +68,10 @@ describe('an entry that has no effect', () => {
       `${AT} operation-stage: attempt 2 has no stage btach; did you mean batch?`,
     ],
     [
+      '{action: approve, attempt: 2, stage: batch, by: ada}',
+      `${AT} operation-early: stage batch asks for no approval; take the entry away, or give the stage approvals first`,
+    ],
+    [
       '{action: promote, attempt: 2, stage: batch, by: ada}',
       `${AT} operation-early: stage batch is not open, and once it opens a promotion skips its soak and exposure; take the entry away if that is not meant`,
     ],
@@ -103,7 +107,6 @@ describe('an entry', () => {
   test.each([
     '{action: pause, attempt: 2, by: ada}',
     '{action: cancel, attempt: 2, by: ada}',
-    '{action: approve, attempt: 2, stage: fleet, by: ada}',
     '{action: approve, attempt: 2, stage: canary, by: ada}',
     '{action: promote, attempt: 2, stage: canary, by: ada}',
   ])('that was obeyed, or will be, or came true without it is none: %s', async (entry) => {

@@ -110,8 +110,8 @@ function authorization({ credentials }: Remote): Record<string, string> {
 }
 
 /**
- * The repository's new URL. Only the same host is followed (another path, or https for http): whatever another host is,
- * nobody has said that it may have the token or answer for the fleet.
+ * The repository's new URL. Only the same server is followed (another path, or https for http): whatever another host or port
+ * is, nobody has said that it may have the token or answer for the fleet.
  */
 function redirectedBase(
   remote: Remote,
@@ -119,8 +119,8 @@ function redirectedBase(
 ): string {
   const from = new URL(url);
   const to = URL.parse(location, url);
-  const isSame =
-    to !== null && (to.origin === from.origin || (to.hostname === from.hostname && to.protocol === 'https:'));
+  const secured = from.protocol === 'http:' ? `https://${from.hostname}` : from.origin;
+  const isSame = to?.origin === from.origin || to?.origin === secured;
   const next = to?.href.endsWith(path) === true ? to.href.slice(0, -path.length) : undefined;
   if (isSame && next !== undefined) return next;
   throw notGit(remote, `redirects to ${next ?? to?.origin ?? 'nowhere'}`);

@@ -144,7 +144,7 @@ export function startError(error: unknown): unknown {
   );
 }
 
-/** What a person's environment may say to git; the rest of GIT_* would point it at other repositories. */
+/** What a person's environment may say to git. The rest of GIT_* would point it at other repositories, and our secrets are not ssh's. */
 const KEPT =
   /^GIT_(SSH|SSH_COMMAND|SSH_VARIANT|SSL_.+|PROXY_.+|EXEC_PATH|CONFIG_NOSYSTEM|CONFIG_GLOBAL|CONFIG_SYSTEM)$/;
 
@@ -158,7 +158,7 @@ function environment(
 ): Record<string, string | undefined> {
   const { commonDir, login, idleMs } = given;
   const kept = Object.entries(env).filter(
-    ([name]) => name !== 'SSH_ASKPASS' && (!name.startsWith('GIT_') || KEPT.test(name)),
+    ([name]) => name !== 'SSH_ASKPASS' && (!/^(GIT|TIDEGATE)_/.test(name) || KEPT.test(name)),
   );
   const settings = [
     ...SETTINGS,
