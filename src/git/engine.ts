@@ -10,8 +10,11 @@ export interface GitEngine {
   /** Reads the objects of a repository's git folder. */
   objects(commonDir: string): ObjectReader;
   connect(remote: Remote): Transport;
-  /** Makes few packs of many, in a bare repository that is ours alone. No object is lost, whether or not anything reaches it. */
-  repack(commonDir: string): Promise<void>;
+  /**
+   * Makes few packs of many, in a bare repository that is ours alone. No object is lost, whether or not anything reaches it,
+   * and whenever it is aborted: then it throws.
+   */
+  repack(commonDir: string, signal: AbortSignal): Promise<void>;
 }
 
 export interface ReadObject {

@@ -40,7 +40,10 @@ export interface RemoteOptions {
   /** From 0 to 1; keeps many servers from asking in step. */
   readonly random?: () => number;
   readonly pollMs?: DurationMs;
-  /** Each fetch brings a pack, and reading an object looks through the index of each: from this many on they become one. */
+  /**
+   * Each fetch brings a pack, and reading an object looks through the index of each: from this many on they become one when
+   * there is nothing else to do, and at four times as many at once.
+   */
   readonly packsMax?: number;
   /** What goes wrong without keeping the repository from being used. */
   readonly onProblem?: (message: string) => void;
@@ -60,6 +63,7 @@ const ALSO_DEPTH = 1000;
 /** Branches that were asked for by name; the first are forgotten for more. */
 const FOLLOWED_MAX = 20;
 const PACKS_MAX = 50;
+const PACKS_FACTOR_MAX = 4;
 /** Branches of ours alone, which may be moved to where they did not lead. */
 const ASIDE = 'tidegate/rollback/';
 
@@ -177,6 +181,8 @@ function follow(
   const listeners = new Set<() => void>();
   const seen = new Set<Oid>();
   let awayBecause: string | undefined;
+  /** Whether the last look found that a branch had moved. */
+  let hasNews = false;
 
   function changed(): void {
     for (const listener of [...listeners]) listener();
@@ -216,7 +222,8 @@ function follow(
     }
     if (moves > 0) changed();
     if (failures.length > 0) throw failures[0];
-    if (moves > 0) await tidy();
+    hasNews = moves > 0;
+    if (hasNews) await tidy(PACKS_FACTOR_MAX * packsMax, closing.signal);
   }
 
   /** A list has no checksum: that a branch is gone is believed when two say so. */
@@ -227,16 +234,31 @@ function follow(
     return new Map([...listed, ...(await transport.listBranches(names))]);
   }
 
-  async function tidy(): Promise<void> {
+  async function tidy(fromPacks: number, signal: AbortSignal): Promise<void> {
     const { commonDir } = mirror;
-    if ((await listPacks(commonDir)).size < packsMax) return;
     try {
-      await options.engine.repack(commonDir);
+      if ((await listPacks(commonDir)).size < fromPacks || signal.aborted) return;
+      await options.engine.repack(commonDir, signal);
     } catch (error) {
+      if (signal.aborted) return;
       options.onProblem?.(
         `the copy ${commonDir} cannot be tidied: ${error instanceof Error ? error.message : String(error)}`,
       );
     }
+  }
+
+  let tidying = new AbortController();
+
+  /** What somebody waits for. Tidying makes way for it. */
+  function urgently<T>(work: () => Promise<T>): Promise<T> {
+    tidying.abort();
+    return exclusive(work);
+  }
+
+  function tidyMeanwhile(): void {
+    const meanwhile = new AbortController();
+    void exclusive(() => tidy(packsMax, AbortSignal.any([meanwhile.signal, closing.signal])));
+    tidying = meanwhile;
   }
 
   /** Updates, and remembers whether the remote is away. */
@@ -313,7 +335,7 @@ function follow(
 
   async function moveBranch(move: { branch: string; from: Oid | undefined; to: Oid }): Promise<MoveResult> {
     try {
-      return await exclusive(() => push(move));
+      return await urgently(() => push(move));
     } catch (error) {
       if (!(error instanceof GitRemoteError)) throw error;
       setAway(error.message);
@@ -344,13 +366,17 @@ function follow(
         // What is under way when the watch ends goes on without it.
         await Promise.race([sync(), stopped]);
         failures = awayBecause === undefined ? 0 : failures + 1;
+        if (!hasNews && failures === 0) tidyMeanwhile();
       }
     }
 
     listeners.add(listener);
     const looping = loop();
     return {
-      look: () => look.abort(),
+      look() {
+        tidying.abort();
+        look.abort();
+      },
       async close() {
         listeners.delete(listener);
         ending.abort();
@@ -373,7 +399,7 @@ function follow(
       away: () => awayBecause,
       async branch(branch) {
         if (branchNameProblem(branch) !== undefined) return undefined;
-        if (!followed.has(branch)) await exclusive(() => startFollowing(branch));
+        if (!followed.has(branch)) await urgently(() => startFollowing(branch));
         return await git.branch(branch);
       },
       commit: git.commit,

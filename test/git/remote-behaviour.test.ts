@@ -6,6 +6,8 @@ import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Git, Oid } from '../../src/git/git.ts';
+import { createIsomorphicEngine } from '../../src/git/isomorphic/engine.ts';
+import { createNativeEngine } from '../../src/git/native/engine.ts';
 import { listPacks, removePack } from '../../src/git/packs.ts';
 import { createVirtualClock } from '../../src/simulate/virtual-clock.ts';
 import { hasGitServer, startGitServer } from './git-server.ts';
@@ -168,7 +170,11 @@ describe.skipIf(!hasGitServer).each(ENGINE_NAMES)('a remote, by the engine %s', 
       }
       await watch.close();
       expect(most).toBeGreaterThanOrEqual(5);
-      await vi.waitFor(async () => expect((await listPacks(await mirrorPath())).size).toBeLessThan(6));
+      const quiet = await git.watch(() => {});
+      await vi.waitFor(async () => expect((await listPacks(await mirrorPath())).size).toBeLessThan(6), {
+        timeout: 10_000,
+      });
+      await quiet.close();
       expect(Object.keys(await filesOf(git, 'main'))).toHaveLength(15);
       expect(await historyOf(git, 'main')).toHaveLength(15);
       const from = await git.branch('outcomes');
@@ -241,14 +247,19 @@ describe.skipIf(!hasGitServer).each(ENGINE_NAMES)('a remote, by the engine %s', 
       await (await remote.open()).close();
       await remote.native('update-ref', 'refs/heads/outcomes', first);
       await remote.native('reflog', 'expire', '--expire=now', '--all');
-      let git = await remote.open({ packsMax: 1 });
+      let git = await remote.open();
       expect(await git.branch('outcomes')).toBe(first);
-      // Tidying leaves it alone.
-      for (let n = 2; n <= 3; n += 1) {
+      for (let n = 2; n <= 5; n += 1) {
         await remote.push('main', { 'fleet/n.yaml': `n: ${n}\n` });
         await git.close();
-        git = await remote.open({ packsMax: 1 });
+        git = await remote.open({ packsMax: 3, pollMs: 20 });
       }
+      // Tidying leaves it alone.
+      const watch = await git.watch(() => {});
+      await vi.waitFor(async () => expect((await listPacks(await mirrorPath())).size).toBeLessThan(3), {
+        timeout: 10_000,
+      });
+      await watch.close();
       expect(await git.commit(second)).toMatchObject({ oid: second, parents: [first] });
       await remote.native('update-ref', 'refs/heads/outcomes', second);
       await git.close();
@@ -299,6 +310,34 @@ describe.skipIf(!hasGitServer).each(ENGINE_NAMES)('a remote, by the engine %s', 
       await vi.waitFor(() => expect(git.away()).toBeUndefined(), { timeout: 10_000 });
       await vi.waitFor(() => expect(sleeps.at(-1)).toBe(33_000));
       await watch.close();
+    });
+
+    it('stops tidying for whatever else is to be done', async () => {
+      await remote.push('main', { 'fleet/n.yaml': 'n: 1\n' });
+      const real = engine === 'native' ? createNativeEngine() : createIsomorphicEngine();
+      let tidied = 0;
+      const endless = (_: string, signal: AbortSignal) => {
+        tidied += 1;
+        return new Promise<void>((_resolve, reject) => {
+          signal.addEventListener('abort', () => reject(signal.reason));
+        });
+      };
+      const problems: string[] = [];
+      const git = await remote.open({
+        engine: { ...real, repack: endless },
+        packsMax: 1,
+        pollMs: 20,
+        onProblem: (message) => problems.push(message),
+      });
+      const watch = await git.watch(() => {});
+      await vi.waitFor(() => expect(tidied).toBe(1), { timeout: 10_000 });
+      const tip = await remote.push('main', { 'fleet/n.yaml': 'n: 2\n' });
+      watch.look();
+      await vi.waitFor(async () => expect(await git.branch('main')).toBe(tip), { timeout: 10_000 });
+      const to = await commitOn(git, tip, 'ours');
+      expect(await git.moveBranch({ branch: 'main', from: tip, to })).toEqual({ kind: 'moved' });
+      await watch.close();
+      expect(problems).toEqual([]);
     });
 
     it('tells a watcher when the remote goes away and when it is back', async () => {

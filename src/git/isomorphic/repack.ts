@@ -14,19 +14,29 @@ import { listPacks, objectsIn, removePack } from '../packs.ts';
 
 const PACK_MODE = 0o444;
 
-export async function repackInProcess(commonDir: string): Promise<void> {
+export async function repackInProcess(commonDir: string, signal: AbortSignal): Promise<void> {
   const small = await allButTheLargest(commonDir);
   const loose = await looseObjects(commonDir);
   const objects = new Set([...(await objectsIn(commonDir, small)), ...loose]);
   if (objects.size === 0) return;
-  const fs = durableFiles();
+  const fs = durableFiles(signal);
   const { filename } = await git.packObjects({ fs, gitdir: commonDir, oids: [...objects], write: true });
-  const filepath = `objects/pack/${filename}`;
-  const { oids } = await git.indexPack({ fs, dir: commonDir, gitdir: commonDir, filepath });
-  assert(objects.isSubsetOf(new Set(oids)), 'the new pack must have every object of those that it replaces');
+  const made = filename.replace(/\.pack$/, '');
+  const isNew = !small.includes(made);
+  try {
+    const filepath = `objects/pack/${filename}`;
+    const { oids } = await git.indexPack({ fs, dir: commonDir, gitdir: commonDir, filepath });
+    assert(
+      objects.isSubsetOf(new Set(oids)),
+      'the new pack must have every object of those that it replaces',
+    );
+  } catch (error) {
+    if (isNew) await removePack(commonDir, made);
+    throw error;
+  }
 
   // The new pack is whole and on disk. Until the last of them is gone, an object may be there twice.
-  for (const pack of small) if (`${pack}.pack` !== filename) await removePack(commonDir, pack);
+  for (const pack of small) if (pack !== made) await removePack(commonDir, pack);
   for (const oid of loose) await unlink(join(commonDir, 'objects', oid.slice(0, 2), oid.slice(2)));
 }
 
@@ -53,8 +63,13 @@ async function looseObjects(commonDir: string): Promise<readonly Oid[]> {
   return oids;
 }
 
-function durableFiles(): PromiseFsClient {
+/** Isomorphic-git cannot be told to stop, but asks for a file at every step. */
+function durableFiles(signal: AbortSignal): PromiseFsClient {
   const writeFile = (path: string, content: Uint8Array | string) =>
     writeFileDurably(path, content, PACK_MODE);
-  return { promises: { ...nodeFs.promises, writeFile } };
+  const readFile = async (...args: Parameters<typeof nodeFs.promises.readFile>) => {
+    signal.throwIfAborted();
+    return await nodeFs.promises.readFile(...args);
+  };
+  return { promises: { ...nodeFs.promises, readFile, writeFile } };
 }

@@ -12,8 +12,9 @@ export function createNativeEngine(options: NativeOptions = {}): GitEngine {
     name: 'native',
     objects: (commonDir) => nativeObjects(native, commonDir),
     connect: (remote) => nativeTransport(native, remote),
-    async repack(commonDir) {
-      const { exitCode, stderr } = await native.run(['repack', '-a', '-d', '-k', '-q'], { commonDir });
+    async repack(commonDir, signal) {
+      const args = ['repack', '-a', '-d', '-k', '-q'];
+      const { exitCode, stderr } = await native.run(args, { commonDir, signal });
       if (exitCode !== 0)
         throw new GitRepositoryError(
           commonDir,
