@@ -17,10 +17,10 @@ import { createRequestIds } from './http/every-answer.ts';
 import { createMetrics } from './http/metrics.ts';
 import { webhook } from './http/webhook.ts';
 import { confirmedProgram } from './reconcile/confirmation.ts';
+import type { ReconcileEvent } from './reconcile/event.ts';
 import { createObserver, type Observer } from './reconcile/observer.ts';
 import {
   createReconciler,
-  type ReconcileEvent,
   type Reconciler,
   type ReconcilerOptions,
   type ReconcilerPorts,

@@ -4,7 +4,8 @@
  */
 import type { Instant } from '../core/model/time.ts';
 import { rolloutStatuses, type StageStatus } from '../core/status.ts';
-import type { ReconcileEvent, ReconcilerState } from '../reconcile/reconciler.ts';
+import type { ReconcileEvent } from '../reconcile/event.ts';
+import type { ReconcilerState } from '../reconcile/reconciler.ts';
 import { STORY_ROLLOUT } from '../simulate/story.ts';
 import { eventLines } from './event-text.ts';
 import { type Output, wrap } from './output.ts';

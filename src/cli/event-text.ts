@@ -2,7 +2,7 @@
 import { shortRevision } from '../core/model/ids.ts';
 import type { Decision } from '../core/plan/contract.ts';
 import { formatProblem, type Problem } from '../documents/problem.ts';
-import type { ReconcileEvent } from '../reconcile/reconciler.ts';
+import type { ReconcileEvent } from '../reconcile/event.ts';
 
 /** The lines to print, none for what is not news. */
 export function eventLines(event: ReconcileEvent, branch = 'main'): readonly string[] {

@@ -2,7 +2,6 @@
  * What the languages that people write inside documents have in common: a text compiles, or it has a mistake at some
  * character; and the same few texts are met again at every load and every poll.
  */
-import { LRUCache } from 'lru-cache';
 
 /** Leaves a compiler at the first mistake; whoever calls the compiler returns it as a result. */
 export class Mistake extends Error {
@@ -35,15 +34,22 @@ export function catchMistake<Compiled>(compile: () => Compiled): Compiled | Mist
 /** More than the rollouts and gates of a large fleet: all of them are asked for again and again. */
 const REMEMBERED = 10_000;
 
-/** The function, with the results of the last 10,000 texts at hand. */
+/**
+ * The function, with the results of the last 10,000 texts at hand, and of up to as many from before them. Two maps, because
+ * it is asked many times for every device that is counted, where keeping order at every question is too much.
+ */
 export function remember<Result extends object>(compile: (text: string) => Result): (text: string) => Result {
-  const known = new LRUCache<string, Result>({ max: REMEMBERED });
+  let recent = new Map<string, Result>();
+  let older = new Map<string, Result>();
   return (text) => {
-    let result = known.get(text);
-    if (result === undefined) {
-      result = compile(text);
-      known.set(text, result);
+    const known = recent.get(text);
+    if (known !== undefined) return known;
+    const result = older.get(text) ?? compile(text);
+    if (recent.size === REMEMBERED) {
+      older = recent;
+      recent = new Map();
     }
+    recent.set(text, result);
     return result;
   };
 }

@@ -9,7 +9,7 @@ import { Hono } from 'hono';
 import type { Clock } from '../clock.ts';
 import { formatInstant, SECOND } from '../core/model/time.ts';
 import { formatProblem } from '../documents/problem.ts';
-import type { ReconcileEvent } from '../reconcile/reconciler.ts';
+import type { ReconcileEvent } from '../reconcile/event.ts';
 import { problem } from './problem.ts';
 
 export interface EventHub {

@@ -9,7 +9,8 @@ import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { realNow } from '../clock.ts';
 import { SECOND } from '../core/model/time.ts';
 import { ROLLOUT_STATES, type RolloutStatus, rolloutStatuses } from '../core/status.ts';
-import type { ReconcileEvent, ReconcilerState } from '../reconcile/reconciler.ts';
+import type { ReconcileEvent } from '../reconcile/event.ts';
+import type { ReconcilerState } from '../reconcile/reconciler.ts';
 import { HOLDERS } from '../reconcile/record.ts';
 import { createRequestCounts, type RequestCounts } from './request-counts.ts';
 

@@ -10,6 +10,7 @@ import { type DurationMs, type Instant, MINUTE } from '../core/model/time.ts';
 import type { Answer, Want } from '../core/plan/contract.ts';
 import { rampDone } from '../core/select/admission.ts';
 import type { DeviceChange, Following, Store } from '../store/store.ts';
+import { createTurns } from '../turns.ts';
 import { createCounter } from './counter.ts';
 
 export interface Observer {
@@ -90,8 +91,10 @@ export function createObserver(store: Store, onChange: () => void = () => undefi
     async tallyUnder(program, now) {
       await follow();
       if (counted === undefined || counted.isStale) return await recount(program, now);
-      if (!countsAlike(counted.program, program) || hasTimeMoved(counted, now))
-        return await recount(program, now);
+      const turns = createTurns();
+      const isOld = !countsAlike(counted.program, program) || hasTimeMoved(counted, now);
+      if (turns.isOver()) await turns.next();
+      if (isOld || counted.isStale) return await recount(program, now);
       return counted.tally;
     },
 

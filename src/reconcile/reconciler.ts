@@ -10,7 +10,7 @@ import type { Clock, SteadyClock } from '../clock.ts';
 import type { Tally } from '../core/assign/tally.ts';
 import { emptyTally } from '../core/assign/tally.ts';
 import type { DesiredState } from '../core/model/desired.ts';
-import type { Attempt, Outcomes } from '../core/model/outcome.ts';
+import type { Outcomes } from '../core/model/outcome.ts';
 import { type DurationMs, type Instant, MINUTE, SECOND } from '../core/model/time.ts';
 import { type Answer, applyDecisions, type Decision, type Plan, wantKey } from '../core/plan/contract.ts';
 import { plan } from '../core/plan/plan.ts';
@@ -20,7 +20,9 @@ import type { Forge } from '../forge/forge.ts';
 import { GitObjectError } from '../git/errors.ts';
 import type { Git, Oid, Watcher } from '../git/git.ts';
 import type { PublishedProgram, Store } from '../store/store.ts';
+import { createTurns } from '../turns.ts';
 import { readWanted, type Wanted } from './desired.ts';
+import type { ReconcileEvent } from './event.ts';
 import { type Notes, readNotes, writeNotes } from './journal.ts';
 import type { Observer } from './observer.ts';
 import { createPublication, Overtaken } from './publication.ts';
@@ -58,30 +60,6 @@ export interface ReconcilerState {
   /** The last pass failed; the next one tries again. */
   readonly error?: string;
 }
-
-export type ReconcileEvent =
-  | { readonly kind: 'snapshot'; readonly at: Instant; readonly wanted: Wanted }
-  | { readonly kind: 'problems'; readonly at: Instant; readonly wanted: Wanted }
-  | { readonly kind: 'decision'; readonly at: Instant; readonly decision: Decision; readonly commit: Oid }
-  | {
-      readonly kind: 'restored';
-      readonly at: Instant;
-      readonly attempt: Attempt;
-      readonly commit: Oid;
-      readonly subject: string;
-    }
-  /** Main refused the restoring commit; `pullRequest` is the URL of what asks people to merge it, once that is open. */
-  | {
-      readonly kind: 'diverged';
-      readonly at: Instant;
-      readonly attempt: Attempt;
-      readonly reason: string;
-      readonly pullRequest?: string;
-    }
-  /** Nothing opens from now on, or again (`reason` absent). */
-  | { readonly kind: 'held'; readonly at: Instant; readonly reason?: string }
-  | { readonly kind: 'failed'; readonly at: Instant; readonly message: string }
-  | { readonly kind: 'pass'; readonly at: Instant };
 
 export interface ReconcilerPorts {
   readonly git: Git;
@@ -316,7 +294,10 @@ export function createReconciler(
     given: { wanted: Wanted; outcomes: Outcomes; held: string | undefined; now: Instant; notes: Notes },
   ): Promise<{ plan: Plan; tally: Tally }> {
     const { outcomes, now } = given;
+    // What is done for every rollout here is done at once, each time for all of them.
+    const turns = createTurns();
     const program = publication.programOf(desired, outcomes);
+    if (turns.isOver()) await turns.next();
     const tally = await observer.tallyUnder(program, now);
     const answers = new Map<string, Answer>();
     const observed = {
@@ -330,11 +311,13 @@ export function createReconciler(
     };
     for (;;) {
       const made = plan({ desired, outcomes, operations: given.wanted.operations, observed, now });
+      if (turns.isOver()) await turns.next();
       if (made.wants.length === 0) return { plan: made, tally };
       // One question at a time, by precedence, and under the program that the decisions so far lead to: a stage that
       // opens here takes its devices from the rollouts below.
       const next = publication.programOf(desired, applyDecisions(outcomes, made.decisions));
       const wanting = new Map(made.wants.map((want) => [want.rollout, want]));
+      if (turns.isOver()) await turns.next();
       const first = next.rollouts.find(({ name }) => wanting.has(name));
       const want = first === undefined ? made.wants[0] : wanting.get(first.name);
       if (want !== undefined) answers.set(wantKey(want), await observer.answer(want, next, now));

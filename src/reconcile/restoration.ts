@@ -10,8 +10,8 @@ import { restoreMain } from '../fleet-repo/restore.ts';
 import type { Forge } from '../forge/forge.ts';
 import { createPullRequests } from '../forge/pull-requests.ts';
 import type { Git, Oid } from '../git/git.ts';
+import type { ReconcileEvent } from './event.ts';
 import type { Notes } from './journal.ts';
-import type { ReconcileEvent } from './reconciler.ts';
 import { isSameValue } from './same-value.ts';
 
 export interface Restorer {

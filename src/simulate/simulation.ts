@@ -10,7 +10,7 @@ import { DAY, type DurationMs, type Instant, MINUTE } from '../core/model/time.t
 import type { Oid } from '../git/git.ts';
 import { createMemoryRepository, type MemoryRepository } from '../git/memory.ts';
 import { withChanges } from '../git/tree.ts';
-import type { ReconcileEvent } from '../reconcile/reconciler.ts';
+import type { ReconcileEvent } from '../reconcile/event.ts';
 import { createService, type Service } from '../service.ts';
 import { createMemoryStore } from '../store/memory.ts';
 import type { Store } from '../store/store.ts';

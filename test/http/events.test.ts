@@ -6,7 +6,7 @@ import type { Clock } from '../../src/clock.ts';
 import { SECOND } from '../../src/core/model/time.ts';
 import { createEventHub, type EventHub, LISTENERS_MAX } from '../../src/http/events.ts';
 import { listen } from '../../src/http/listen.ts';
-import type { ReconcileEvent } from '../../src/reconcile/reconciler.ts';
+import type { ReconcileEvent } from '../../src/reconcile/event.ts';
 import { createFleet, oid, rolloutOf, START } from './fleet.ts';
 
 /** Waits end when the test lets time pass, or when they are aborted. */

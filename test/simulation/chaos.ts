@@ -10,7 +10,7 @@ import { HOUR, type Instant, MINUTE } from '../../src/core/model/time.ts';
 import type { Git, Oid } from '../../src/git/git.ts';
 import { createMemoryRepository, type MemoryRepository } from '../../src/git/memory.ts';
 import { withChanges } from '../../src/git/tree.ts';
-import type { ReconcileEvent } from '../../src/reconcile/reconciler.ts';
+import type { ReconcileEvent } from '../../src/reconcile/event.ts';
 import { createService, type Service } from '../../src/service.ts';
 import { createDirectClient } from '../../src/simulate/direct-client.ts';
 import { createVirtualClock, type VirtualClock } from '../../src/simulate/virtual-clock.ts';

@@ -14,7 +14,7 @@ import type { RolloutStatus } from '../../src/core/status.ts';
 import type { Problem } from '../../src/documents/problem.ts';
 import type { Forge } from '../../src/forge/forge.ts';
 import { openRepository } from '../../src/git/local.ts';
-import type { ReconcileEvent } from '../../src/reconcile/reconciler.ts';
+import type { ReconcileEvent } from '../../src/reconcile/event.ts';
 import { createService, type Service } from '../../src/service.ts';
 import { createDirectClient } from '../../src/simulate/direct-client.ts';
 import { createVirtualClock, type VirtualClock } from '../../src/simulate/virtual-clock.ts';

@@ -18,7 +18,7 @@ export function rolloutsFor(program: Program, device: Targeted): readonly Placed
     const value =
       tag === undefined ? device.id : Object.hasOwn(device.tags, tag) ? device.tags[tag] : undefined;
     const more = value === undefined ? undefined : byValue.get(value);
-    if (more !== undefined) found = found.length === 0 ? more : merged(found, more);
+    if (more !== undefined) found = found.length === 0 ? more : index.merged(found, more);
   }
   return found;
 }
@@ -37,6 +37,8 @@ interface Index {
   readonly anybody: readonly Placed[];
   /** Each of the others under one of its needs. */
   readonly byTag: ReadonlyMap<string | undefined, ReadonlyMap<string, readonly Placed[]>>;
+  /** Both lists in one, in the program's order. */
+  merged(a: readonly Placed[], b: readonly Placed[]): readonly Placed[];
 }
 
 function indexOf(rollouts: readonly ProgramRollout[]): Index {
@@ -55,7 +57,7 @@ function indexOf(rollouts: readonly ProgramRollout[]): Index {
       placed.push({ at, rollout });
     }
   }
-  return { anybody, byTag };
+  return { anybody, byTag, merged: rememberMerged() };
 }
 
 /** How many rollouts share the value that most of them share, of those that the need is about. */
@@ -71,7 +73,23 @@ function howOften(rollouts: readonly ProgramRollout[]): (need: Need) => number {
   return ({ tag, values }) => Math.max(0, ...values.map((value) => counts.get(tag)?.get(value) ?? 0));
 }
 
-/** Both are in the program's order. */
-function merged(a: readonly Placed[], b: readonly Placed[]): readonly Placed[] {
-  return [...a, ...b].sort((one, other) => one.at - other.at);
+/** Devices of one kind have the same lists; there may be as many kinds as there are values of all tags together. */
+const MERGED_MAX = 10_000;
+
+function rememberMerged(): Index['merged'] {
+  const known = new Map<readonly Placed[], Map<readonly Placed[], readonly Placed[]>>();
+  let count = 0;
+  return (a, b) => {
+    const before = known.get(a)?.get(b);
+    if (before !== undefined) return before;
+    const merged = [...a, ...b].sort((one, other) => one.at - other.at);
+    if (count === MERGED_MAX) {
+      known.clear();
+      count = 0;
+    }
+    const withA = known.get(a) ?? new Map<readonly Placed[], readonly Placed[]>();
+    known.set(a, withA.set(b, merged));
+    count += 1;
+    return merged;
+  };
 }
