@@ -16,7 +16,8 @@ import { MINUTE } from '../src/core/model/time.ts';
 import { createDeviceAnswers } from '../src/http/device-answers.ts';
 import { openSqliteStore } from '../src/store/sqlite.ts';
 import type { PublishedProgram } from '../src/store/store.ts';
-import { generateDeviceKey, generateKeys } from '../src/trust/keys.ts';
+import { generateKeys } from '../src/trust/keys.ts';
+import { generateDeviceKey } from '../src/trust/signing-key.ts';
 import { deviceId, enrolMany, tokenOf } from './fleet.ts';
 import { median } from './measure.ts';
 

@@ -17,6 +17,7 @@ import { createReconciler } from '../src/reconcile/reconciler.ts';
 import { createMemoryStore } from '../src/store/memory.ts';
 import { openSqliteStore } from '../src/store/sqlite.ts';
 import type { Store } from '../src/store/store.ts';
+import { generateKeys } from '../src/trust/keys.ts';
 
 const NOW = Date.UTC(2026, 0, 1);
 const ROLLOUTS = [1, 10, 100, 1000];
@@ -79,6 +80,7 @@ async function startReconciler(
     git,
     store,
     observer,
+    keys: await generateKeys(),
     clock: { now: () => NOW, sleep: () => Promise.resolve() },
     randomHex: () => String(drawn++).padStart(32, '0'),
     cache: createDocumentCache(),

@@ -11,7 +11,8 @@ import type { Git } from '../src/git/git.ts';
 import { listen } from '../src/http/listen.ts';
 import { createService } from '../src/service.ts';
 import { openSqliteStore } from '../src/store/sqlite.ts';
-import { generateDeviceKey, generateKeys } from '../src/trust/keys.ts';
+import { generateKeys } from '../src/trust/keys.ts';
+import { generateDeviceKey } from '../src/trust/signing-key.ts';
 import type { FromServer, ToServer } from './releases.ts';
 import { watchTurns } from './turns.ts';
 

@@ -70,6 +70,7 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
       git,
       store,
       observer,
+      keys,
       clock,
       randomHex: ports.randomHex,
       cache: createDocumentCache(),

@@ -10,7 +10,7 @@ import { type Instant, MINUTE } from '../core/model/time.ts';
 import { type AssignmentRefusal, type VerifiedAssignment, verifyAssignment } from '../trust/assignment.ts';
 import { signDeviceToken, TOKEN_LIFETIME_MAX_MS } from '../trust/device-token.ts';
 import { type FlagsRefusal, type VerifiedFlags, verifyFlags } from '../trust/flags.ts';
-import type { DeviceKey, PublicKeySet } from '../trust/keys.ts';
+import type { DeviceKey, PublicKeySet } from '../trust/signing-key.ts';
 
 /** Calls are made one after the other: each begins where the last one left the device. */
 export interface DeviceClient {

@@ -15,11 +15,12 @@ import { openapi } from './openapi.ts';
 import { operatorApi } from './operator-api.ts';
 import { methodNotAllowed, notFound, problem } from './problem.ts';
 import { isSameSecret } from './secret.ts';
+import { tufFiles } from './tuf.ts';
 
 export interface AppParts {
   readonly deviceApi: Hono;
   readonly state: () => ReconcilerState;
-  readonly store: Pick<Store, 'device' | 'devices' | 'epoch'>;
+  readonly store: Pick<Store, 'device' | 'devices' | 'epoch' | 'tufFile'>;
   readonly clock: Pick<Clock, 'now'>;
   readonly events: Pick<EventHub, 'app'>;
   readonly metrics: Pick<Metrics, 'app' | 'middleware'>;
@@ -53,7 +54,7 @@ export function createApp(parts: AppParts): Hono<Env> {
     app.use('/metrics', guard);
   }
 
-  const own = [operatorApi(parts), events.app, metrics.app, health(parts), openapi()];
+  const own = [operatorApi(parts), events.app, metrics.app, tufFiles(parts), health(parts), openapi()];
   for (const part of [parts.deviceApi, ...own, ...(parts.others ?? [])]) app.route('/', part);
 
   app.notFound((c) => notFound(c.req.raw));

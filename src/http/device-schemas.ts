@@ -4,7 +4,7 @@
  */
 import { ATTEMPT_STATES, EXPOSURE_HOURS_MAX } from '../core/model/device.ts';
 import { DEVICE_ID_PATTERN } from '../core/model/ids.ts';
-import { PUBLIC_KEY_PATTERN } from '../trust/keys.ts';
+import { PUBLIC_KEY_PATTERN } from '../trust/signing-key.ts';
 
 const JWS = { type: 'string', maxLength: 12_288, description: 'a compact JWS' };
 /** `POST /v1/devices`. */

@@ -704,6 +704,35 @@ const paths: OpenApiDocument['paths'] = {
       },
     },
   },
+  '/tuf/metadata/{file}': {
+    get: {
+      operationId: 'getMetadata',
+      summary: 'A file of TUF metadata',
+      description:
+        'Versioned ones never change. `timestamp.json` is for 30 s, and for a day what it replaces stays there.',
+      tags: ['devices'],
+      security: ANYONE,
+      parameters: [path('file', TEXT)],
+      responses: {
+        200: json('The file.', { type: 'object' }),
+        304: { description: 'The client has it already.' },
+        ...problems({ 404: 'It is not published, or not yet.' }),
+      },
+    },
+  },
+  '/tuf/targets/*': {
+    get: {
+      operationId: 'getTarget',
+      summary: 'A file that TUF metadata lists, with its digest before its name',
+      tags: ['devices'],
+      security: ANYONE,
+      responses: {
+        200: json('The file.', { type: 'object' }),
+        304: { description: 'The client has it already.' },
+        ...problems({ 404: 'It is not published, or not any more.' }),
+      },
+    },
+  },
   '/healthz': {
     get: {
       operationId: 'getHealth',

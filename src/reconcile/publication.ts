@@ -12,8 +12,10 @@ import { OUTCOMES_BRANCH } from '../fleet-repo/outcomes.ts';
 import type { Git, Oid } from '../git/git.ts';
 import type { PublishedProgram, Store } from '../store/store.ts';
 import { createTurns } from '../turns.ts';
+import { Overtaken } from './overtaken.ts';
 import { recordedVersions } from './record.ts';
 import { isSameValue } from './same-value.ts';
+import type { TufPublication } from './tuf-publication.ts';
 
 export interface Publication {
   /** What devices get; undefined while it is not known to be the last one. */
@@ -39,12 +41,15 @@ export interface Publication {
   ): Promise<void>;
 }
 
-/** Another process wrote first. Nothing was lost: read what it wrote, and plan anew. */
-export class Overtaken extends Error {
-  override readonly name = 'Overtaken';
-}
-
-export function createPublication({ git, store }: { readonly git: Git; readonly store: Store }): Publication {
+export function createPublication({
+  git,
+  store,
+  tuf,
+}: {
+  readonly git: Git;
+  readonly store: Store;
+  readonly tuf: TufPublication;
+}): Publication {
   /** The program in the store. */
   let stored: PublishedProgram | undefined;
   let served: PublishedProgram | undefined;
@@ -76,6 +81,7 @@ export function createPublication({ git, store }: { readonly git: Git; readonly 
 
     async begin() {
       stored = await store.program();
+      await tuf.refresh();
       const recorded = await git
         .branch(OUTCOMES_BRANCH)
         .then((tip) => recordedVersions(git, tip))
@@ -91,11 +97,14 @@ export function createPublication({ git, store }: { readonly git: Git; readonly 
     async refresh() {
       if ((await store.programVersion()) === (stored?.version ?? 0)) return false;
       stored = await store.program();
+      await tuf.refresh();
       served = stored;
       return true;
     },
 
     async publish(program, { commit, tip, now }) {
+      // What a device is told to install is listed first.
+      await tuf.publish(program, { now, floor: async () => (await recordedVersions(git, tip)).program });
       const recorded = served === undefined ? (await recordedVersions(git, tip)).program : 0;
       if (stored !== undefined && stored.version >= recorded && isSameValue(stored.program, program)) {
         if (stored.program !== program) stored = { ...stored, program };

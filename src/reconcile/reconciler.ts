@@ -20,14 +20,17 @@ import type { Forge } from '../forge/forge.ts';
 import { GitObjectError } from '../git/errors.ts';
 import type { Git, Oid, Watcher } from '../git/git.ts';
 import type { PublishedProgram, Store } from '../store/store.ts';
+import type { Keys } from '../trust/keys.ts';
 import { createTurns } from '../turns.ts';
 import { readWanted, type Wanted } from './desired.ts';
 import type { ReconcileEvent } from './event.ts';
 import { type Notes, readNotes, writeNotes } from './journal.ts';
 import type { Observer } from './observer.ts';
-import { createPublication, Overtaken } from './publication.ts';
+import { Overtaken } from './overtaken.ts';
+import { createPublication } from './publication.ts';
 import { createRecordReader, type HeldBy, type Hold, lostRecord, type Recorded } from './record.ts';
 import { createRestorer } from './restoration.ts';
+import { createTufPublication } from './tuf-publication.ts';
 import { createWakeups } from './wakeups.ts';
 
 export interface Reconciler {
@@ -65,6 +68,7 @@ export interface ReconcilerPorts {
   readonly git: Git;
   readonly store: Store;
   readonly observer: Observer;
+  readonly keys: Pick<Keys, 'assignment' | 'tuf'>;
   readonly clock: Clock & Partial<Pick<SteadyClock, 'doubt' | 'timesSet'>>;
   /** 128 random bits in hex. */
   readonly randomHex: () => string;
@@ -125,7 +129,8 @@ export function createReconciler(
   const { branch, settleMs, idleMs } = { ...RECONCILER_DEFAULTS, ...options };
   const step = (reached: PassStep, decisions: readonly Decision[] = []) => ports.onStep?.(reached, decisions);
   const readRecord = createRecordReader(git);
-  const publication = createPublication({ git, store });
+  const tuf = createTufPublication({ store, keys: ports.keys });
+  const publication = createPublication({ git, store, tuf });
   let notes: Notes | undefined;
   let hasBegun = false;
   let timesSet = clock.timesSet?.() ?? 0;

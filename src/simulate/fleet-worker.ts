@@ -6,7 +6,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { createDeviceClient } from '../agent/device-client.ts';
 import { scaledClock, type TimeScale } from '../clock.ts';
 import type { DurationMs } from '../core/model/time.ts';
-import { generateDeviceKey } from '../trust/keys.ts';
+import { generateDeviceKey } from '../trust/signing-key.ts';
 import { STORY_WORLD } from './story.ts';
 import { createVirtualDevice, type SimulatedIdentity } from './virtual-device.ts';
 

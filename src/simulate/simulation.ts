@@ -15,7 +15,8 @@ import { createService, type Service } from '../service.ts';
 import { createMemoryStore } from '../store/memory.ts';
 import type { Store } from '../store/store.ts';
 import { mintEnrolmentToken } from '../trust/enrolment.ts';
-import { generateDeviceKey, generateKeys, type Keys } from '../trust/keys.ts';
+import { generateKeys, type Keys } from '../trust/keys.ts';
+import { generateDeviceKey } from '../trust/signing-key.ts';
 import { createDirectClient } from './direct-client.ts';
 import { createVirtualClock, type VirtualClock } from './virtual-clock.ts';
 import {

@@ -3,8 +3,16 @@ import assert from 'node:assert/strict';
 import { setImmediate } from 'node:timers/promises';
 import type { DeviceRecord } from '../core/model/device.ts';
 import type { DeviceId } from '../core/model/ids.ts';
+import type { Instant } from '../core/model/time.ts';
 import { createFollowers } from './followers.ts';
-import type { DeviceChange, Journal, PublishedProgram, Store } from './store.ts';
+import {
+  type DeviceChange,
+  type Journal,
+  type PublishedProgram,
+  type PublishedTuf,
+  type Store,
+  TUF_FILE_KEPT_MS,
+} from './store.ts';
 
 /** Devices between two turns of the event loop. */
 const PAGE = 500;
@@ -17,6 +25,8 @@ export function createMemoryStore(options: { readonly epoch: string }): Store {
   let program: PublishedProgram | undefined;
   let journal: Journal = {};
   let journalVersion = 0;
+  let tuf: PublishedTuf = { version: 0, state: {} };
+  const tufFiles = new Map<string, { content: Uint8Array; retiredAt?: Instant }>();
   /** Every id in order; undefined since an id came or went. Reports change no ids, so a page rarely has to sort. */
   let ordered: readonly DeviceId[] | undefined;
 
@@ -97,6 +107,23 @@ export function createMemoryStore(options: { readonly epoch: string }): Store {
       if (journalVersion !== expected) return false;
       journal = next;
       journalVersion += 1;
+      return true;
+    },
+
+    tuf: async () => tuf,
+
+    tufFile: async (path) => tufFiles.get(path)?.content,
+
+    async swapTuf({ version, state, files, needed, now }, expected) {
+      assert(version > expected, `TUF version ${version} does not follow ${expected}`);
+      if (tuf.version !== expected) return false;
+      tuf = { version, state };
+      for (const [path, content] of files) tufFiles.set(path, { content });
+      for (const [path, file] of tufFiles) {
+        if (needed.has(path)) delete file.retiredAt;
+        else if (file.retiredAt === undefined) file.retiredAt = now;
+        else if (file.retiredAt <= now - TUF_FILE_KEPT_MS) tufFiles.delete(path);
+      }
       return true;
     },
 

@@ -43,6 +43,18 @@ export const POSTGRES_MIGRATIONS: readonly string[] = [
     changes    text NOT NULL                  -- JSON: DeviceChange[]
   );
   `,
+  `
+  CREATE TABLE tuf (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    version  bigint NOT NULL,
+    state    text NOT NULL                    -- JSON
+  );
+  CREATE TABLE tuf_files (
+    path       text COLLATE "C" PRIMARY KEY,
+    content    bytea NOT NULL,
+    retired_at bigint                         -- milliseconds; since when it is not needed any more
+  );
+  `,
 ];
 
 /** Whoever migrates holds this advisory lock, so that replicas that start together take turns. */

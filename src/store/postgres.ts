@@ -14,7 +14,7 @@ import { isOvertaken } from './postgres-errors.ts';
 import { createFeed, writeChanges } from './postgres-feed.ts';
 import { openPostgresReading } from './postgres-reading.ts';
 import { migratePostgres } from './postgres-schema.ts';
-import type { DeviceChange, Journal, Store } from './store.ts';
+import { type DeviceChange, type Journal, type NextTuf, type Store, TUF_FILE_KEPT_MS } from './store.ts';
 
 /** How often a transaction is begun anew because another replica was faster. */
 const ATTEMPTS_MAX = 5;
@@ -151,6 +151,28 @@ function storeOver(database: Database, url: string): Store {
       return count === 1;
     },
 
+    async tuf() {
+      const { rows } = await database.query<{ version: string; state: string }>(
+        'SELECT version, state FROM tuf',
+      );
+      const [row] = rows;
+      if (row === undefined) return { version: 0, state: {} };
+      return { version: Number(row.version), state: parse(row.state) as Journal };
+    },
+
+    async tufFile(path) {
+      const { rows } = await database.query<{ content: Buffer }>(
+        'SELECT content FROM tuf_files WHERE path = $1',
+        [path],
+      );
+      return rows[0]?.content;
+    },
+
+    async swapTuf(next, expected) {
+      assert(next.version > expected, `TUF version ${next.version} does not follow ${expected}`);
+      return await database.transaction((connection) => swapTufIn(connection, next, expected));
+    },
+
     async close() {
       await feed.close();
       await database.close();
@@ -216,6 +238,34 @@ async function write(
       columns(added),
     );
   }
+}
+
+async function swapTufIn(
+  connection: Connection,
+  { version, state, files, needed, now }: NextTuf,
+  expected: number,
+): Promise<boolean> {
+  // The row is the lock: whoever comes second sees the version of whoever came first.
+  const { count } = await connection.query(
+    `INSERT INTO tuf (version, state)
+     SELECT $1, $2 WHERE coalesce((SELECT version FROM tuf), 0) = $3
+     ON CONFLICT (only_row) DO UPDATE SET version = excluded.version, state = excluded.state
+     WHERE tuf.version = $3`,
+    [version, JSON.stringify(state), expected],
+  );
+  if (count !== 1) return false;
+  await connection.query(
+    `INSERT INTO tuf_files (path, content)
+     SELECT path, content FROM unnest($1::text[], $2::bytea[]) AS given (path, content)
+     ON CONFLICT (path) DO UPDATE SET content = excluded.content`,
+    [[...files.keys()], [...files.values()].map((content) => Buffer.from(content))],
+  );
+  await connection.query(
+    'UPDATE tuf_files SET retired_at = CASE WHEN path = ANY($1) THEN NULL ELSE coalesce(retired_at, $2) END',
+    [[...needed], now],
+  );
+  await connection.query('DELETE FROM tuf_files WHERE retired_at <= $1', [now - TUF_FILE_KEPT_MS]);
+  return true;
 }
 
 function parseColumn(name: string, json: string): unknown {

@@ -34,6 +34,19 @@ export const SQLITE_MIGRATIONS: readonly string[] = [
 
   ALTER TABLE journal ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
   `,
+  `
+  CREATE TABLE tuf (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    version  INTEGER NOT NULL,
+    state    TEXT NOT NULL                  -- JSON
+  ) STRICT;
+
+  CREATE TABLE tuf_files (
+    path       TEXT PRIMARY KEY COLLATE BINARY,
+    content    BLOB NOT NULL,
+    retired_at INTEGER                      -- milliseconds; since when it is not needed any more
+  ) STRICT;
+  `,
 ];
 
 /**

@@ -16,7 +16,7 @@ import { createFollowers } from './followers.ts';
 import { parseColumn, reporting } from './sqlite-errors.ts';
 import { openSqliteReading } from './sqlite-reading.ts';
 import { migrateSqlite } from './sqlite-schema.ts';
-import type { DeviceChange, Journal, Store } from './store.ts';
+import { type DeviceChange, type Journal, type Store, TUF_FILE_KEPT_MS } from './store.ts';
 import { transaction } from './transaction.ts';
 
 interface SqliteOptions {
@@ -96,6 +96,18 @@ function storeOver(db: DatabaseSync, path: string): Store {
     INSERT INTO journal (only_row, version, journal)
     SELECT 1, ? + 1, ? WHERE coalesce((SELECT version FROM journal), 0) = ?
     ON CONFLICT (only_row) DO UPDATE SET version = excluded.version, journal = excluded.journal`);
+  const selectTuf = db.prepare('SELECT version, state FROM tuf');
+  const upsertTuf = db.prepare(`
+    INSERT INTO tuf (only_row, version, state)
+    SELECT 1, ?, ? WHERE coalesce((SELECT version FROM tuf), 0) = ?
+    ON CONFLICT (only_row) DO UPDATE SET version = excluded.version, state = excluded.state`);
+  const selectTufFile = db.prepare('SELECT content FROM tuf_files WHERE path = ?');
+  const upsertTufFile = db.prepare(`
+    INSERT INTO tuf_files (path, content) VALUES (?, ?)
+    ON CONFLICT (path) DO UPDATE SET content = excluded.content`);
+  const retireTufFiles = db.prepare(`
+    UPDATE tuf_files SET retired_at = CASE WHEN path IN (SELECT value FROM json_each(?)) THEN NULL ELSE coalesce(retired_at, ?) END`);
+  const deleteTufFiles = db.prepare('DELETE FROM tuf_files WHERE retired_at <= ?');
   const followers = createFollowers(Number(db.prepare('SELECT position FROM feed').get()?.['position']));
 
   const parse = (json: unknown) => parseColumn(path, json);
@@ -179,6 +191,31 @@ function storeOver(db: DatabaseSync, path: string): Store {
 
     swapJournal: (next, expected) =>
       call(() => upsertJournal.run(expected, JSON.stringify(next), expected).changes === 1),
+
+    tuf: () =>
+      call(() => {
+        const row = selectTuf.get();
+        if (row === undefined) return { version: 0, state: {} };
+        return { version: Number(row['version']), state: parse(row['state']) as Journal };
+      }),
+
+    tufFile: (tufPath) =>
+      call(() => {
+        const content = selectTufFile.get(tufPath)?.['content'];
+        return content instanceof Uint8Array ? content : undefined;
+      }),
+
+    swapTuf: ({ version, state, files, needed, now }, expected) =>
+      call(() => {
+        assert(version > expected, `TUF version ${version} does not follow ${expected}`);
+        return transaction(db, () => {
+          if (upsertTuf.run(version, JSON.stringify(state), expected).changes !== 1) return false;
+          for (const [tufPath, content] of files) upsertTufFile.run(tufPath, content);
+          retireTufFiles.run(JSON.stringify([...needed]), now);
+          deleteTufFiles.run(now - TUF_FILE_KEPT_MS);
+          return true;
+        });
+      }),
 
     async close() {
       if (db.isOpen) db.close();

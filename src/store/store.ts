@@ -9,6 +9,7 @@
 import type { DeviceRecord } from '../core/model/device.ts';
 import type { DeviceId } from '../core/model/ids.ts';
 import type { Program } from '../core/model/program.ts';
+import { DAY, type DurationMs, type Instant } from '../core/model/time.ts';
 
 export interface Store {
   /** Random, drawn when the store was created: tells this store from one that was lost. */
@@ -54,6 +55,16 @@ export interface Store {
    */
   swapJournal(next: Journal, expected: number): Promise<boolean>;
 
+  /** The TUF repository as published last; version 0 and empty where none was. */
+  tuf(): Promise<PublishedTuf>;
+  /** One of its files, by its path below `/tuf`: also one that was replaced less than a day ago. */
+  tufFile(path: string): Promise<Uint8Array | undefined>;
+  /**
+   * Publishes if what is published still has version `expected`: all of it, or (false) nothing, because another writer was
+   * faster.
+   */
+  swapTuf(next: NextTuf, expected: number): Promise<boolean>;
+
   close(): Promise<void>;
 }
 
@@ -98,6 +109,22 @@ export interface PublishedProgram {
   readonly flagsVersion: number;
   readonly program: Program;
 }
+
+export interface PublishedTuf {
+  /** Of the timestamp: never goes back. */
+  readonly version: number;
+  readonly state: Journal;
+}
+
+export interface NextTuf extends PublishedTuf {
+  /** What to write, by path. */
+  readonly files: ReadonlyMap<string, Uint8Array>;
+  /** Paths that are still served. Others go a day after they were needed last: who has begun to read may end. */
+  readonly needed: ReadonlySet<string>;
+  readonly now: Instant;
+}
+
+export const TUF_FILE_KEPT_MS: DurationMs = DAY;
 
 /** JSON that the reconciler writes and reads back; the store does not look inside. */
 export type Journal = Readonly<Record<string, unknown>>;

@@ -9,7 +9,7 @@ import { type Manifest, revisionOf } from '../core/model/manifest.ts';
 import type { ProgramRevision } from '../core/model/program.ts';
 import { DAY, type DurationMs, formatDuration, type Instant, SECOND } from '../core/model/time.ts';
 import { type Claims, type JwsRefusal, signJws, verifyJws } from './jws.ts';
-import type { PublicKeySet, SigningKey } from './keys.ts';
+import type { PublicKeySet, SigningKey } from './signing-key.ts';
 
 /** An assignment's payload. All of `snapshot` to `manifest` are null where nothing is assigned: keep what you run. */
 export interface AssignmentClaims {

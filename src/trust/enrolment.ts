@@ -6,7 +6,8 @@
 import { DEVICE_ID_PATTERN, type DeviceId } from '../core/model/ids.ts';
 import { formatDuration, type Instant, SECOND } from '../core/model/time.ts';
 import { type Claims, keySet, signJws, verifyJws } from './jws.ts';
-import { type Keys, thumbprintOf } from './keys.ts';
+import type { Keys } from './keys.ts';
+import { thumbprintOf } from './signing-key.ts';
 
 export interface EnrolmentGrant {
   readonly tags: Readonly<Record<string, string>>;

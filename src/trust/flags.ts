@@ -10,7 +10,7 @@ import type { DeviceId } from '../core/model/ids.ts';
 import { formatDuration, type Instant, SECOND } from '../core/model/time.ts';
 import { ASSIGNMENT_LIFETIME_MS, renewalSlot } from './assignment.ts';
 import { type Claims, type JwsRefusal, signJws, verifyJws } from './jws.ts';
-import type { PublicKeySet, SigningKey } from './keys.ts';
+import type { PublicKeySet, SigningKey } from './signing-key.ts';
 
 /** A document that is about to be served. */
 export interface SignableFlags {

@@ -8,7 +8,7 @@
 
 import { createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import type { PublicKeySet, SigningKey } from './keys.ts';
+import type { PublicKeySet, SigningKey } from './signing-key.ts';
 
 export type Claims = Readonly<Record<string, unknown>>;
 

@@ -3,46 +3,30 @@
  * use and lie as PKCS8 PEM files in a folder of their own. A device's private key is never among them: devices make
  * and keep theirs.
  */
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, type KeyObject, randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import { link, mkdir, open, stat, unlink } from 'node:fs/promises';
+import { link, mkdir, open, readFile, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { calculateJwkThumbprint } from 'jose';
+import type { Instant } from '../core/model/time.ts';
 import { KeyFileError } from './errors.ts';
+import { publicKeyOf, type SigningKey, signingKey } from './signing-key.ts';
+import { developmentTrust, type PublishedRoot, type RootFiles } from './tuf/development.ts';
+import type { RepositorySigners, Trust } from './tuf/repository.ts';
+import { localSigner } from './tuf/signer.ts';
 
 export interface Keys {
   /** Signs what devices are told to run. */
   readonly assignment: SigningKey;
   /** Signs enrolment tokens and credentials. */
   readonly enrolment: SigningKey;
+  readonly tuf: TufKeys;
 }
 
-export interface SigningKey {
-  /** The public key's RFC 7638 thumbprint. */
-  readonly kid: string;
-  readonly private: KeyObject;
-  readonly publicJwk: PublicJwk;
-}
-
-export interface PublicJwk {
-  readonly kty: 'OKP';
-  readonly crv: 'Ed25519';
-  /** Base64url of the key's 32 bytes. */
-  readonly x: string;
-  readonly alg: 'Ed25519';
-  readonly use: 'sig';
-  readonly kid: string;
-}
-
-/** The public keys that a device is given: an RFC 7517 key set. */
-export interface PublicKeySet {
-  readonly keys: readonly PublicJwk[];
-}
-
-/** A device's own key pair; the public half is a JWK's `x`. */
-export interface DeviceKey {
-  readonly private: KeyObject;
-  readonly publicKey: string;
+/** What the TUF repository is signed with. */
+export interface TufKeys {
+  readonly signers: RepositorySigners;
+  /** The trust that this server has made for itself: in force as long as people have signed none. */
+  developmentTrust(at: { readonly now: Instant; readonly published: PublishedRoot }): Promise<Trust>;
 }
 
 /**
@@ -58,33 +42,66 @@ export async function openKeys(folder: string): Promise<Keys> {
       `only its owner may write here, found mode ${octal(mode)}; run "chmod 700" on the folder`,
     );
   }
-  const [assignment, enrolment] = await Promise.all([
-    openKey(join(folder, 'assignment.pem')),
-    openKey(join(folder, 'enrolment.pem')),
-  ]);
-  return { assignment, enrolment };
+  return await makeKeys((name) => openKey(join(folder, `${name}.pem`)), rootFilesIn(folder));
 }
 
 /** Keys that live in memory only, for simulations and tests. */
 export async function generateKeys(): Promise<Keys> {
-  const [assignment, enrolment] = await Promise.all([
-    signingKey(generateKeyPairSync('ed25519').privateKey),
-    signingKey(generateKeyPairSync('ed25519').privateKey),
-  ]);
-  return { assignment, enrolment };
+  const roots: Uint8Array[] = [];
+  return await makeKeys(() => signingKey(generateKeyPairSync('ed25519').privateKey), {
+    read: async () => [...roots],
+    async write(version, bytes) {
+      roots[version - 1] ??= bytes;
+    },
+  });
 }
 
-export function generateDeviceKey(): DeviceKey {
-  const { privateKey } = generateKeyPairSync('ed25519');
-  return { private: privateKey, publicKey: publicKeyOf(privateKey) };
+/** Each role has a key of its own. */
+async function makeKeys(key: (name: string) => Promise<SigningKey>, files: RootFiles): Promise<Keys> {
+  const names = [
+    'assignment',
+    'enrolment',
+    'root',
+    'targets',
+    'artifacts',
+    'manifests',
+    'snapshot',
+    'timestamp',
+  ] as const;
+  const made = await Promise.all(names.map(async (name) => [name, await key(name)] as const));
+  const { assignment, enrolment, ...roles } = Object.fromEntries(made) as Record<
+    (typeof names)[number],
+    SigningKey
+  >;
+  const signers = {
+    root: localSigner(roles.root),
+    targets: localSigner(roles.targets),
+    artifacts: localSigner(roles.artifacts),
+    manifests: localSigner(roles.manifests),
+    snapshot: localSigner(roles.snapshot),
+    timestamp: localSigner(roles.timestamp),
+  };
+  return {
+    assignment,
+    enrolment,
+    tuf: { signers, developmentTrust: (at) => developmentTrust(signers, files, at) },
+  };
 }
 
-/** 32 bytes in base64url, spelled the one canonical way: two spellings would be two keys. */
-export const PUBLIC_KEY_PATTERN = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
-
-/** The RFC 7638 thumbprint of a device's public key. */
-export function thumbprintOf(publicKey: string): Promise<string> {
-  return calculateJwkThumbprint({ kty: 'OKP', crv: 'Ed25519', x: publicKey });
+/** Root metadata beside the key that signs it. */
+function rootFilesIn(folder: string): RootFiles {
+  const pathOf = (version: number) => join(folder, `${version}.root.json`);
+  return {
+    async read() {
+      const files: Uint8Array[] = [];
+      for (;;) {
+        const bytes = await unless('ENOENT', readFile(pathOf(files.length + 1)));
+        if (bytes === undefined) return files;
+        files.push(bytes);
+      }
+    },
+    write: (version, bytes) => writeFileOnce(pathOf(version), bytes, randomUUID()),
+  };
 }
 
 // Windows has no such modes: Node reports every file as readable by all.
@@ -139,11 +156,16 @@ async function readKeyFile(path: string): Promise<string | undefined> {
 async function writeKeyFileOnce(path: string): Promise<void> {
   const { privateKey } = generateKeyPairSync('ed25519');
   // The public key names the temporary file: two processes never choose the same one.
-  const temporary = `${path}.${publicKeyOf(privateKey)}`;
+  await writeFileOnce(path, privateKey.export({ type: 'pkcs8', format: 'pem' }), publicKeyOf(privateKey));
+}
+
+/** A file that is whole, for its owner only, and not replaced where it is there. */
+async function writeFileOnce(path: string, content: string | Uint8Array, unique: string): Promise<void> {
+  const temporary = `${path}.${unique}`;
   const file = await open(temporary, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600);
   try {
     try {
-      await file.writeFile(privateKey.export({ type: 'pkcs8', format: 'pem' }));
+      await file.writeFile(content);
       await file.sync();
     } finally {
       await file.close();
@@ -158,22 +180,6 @@ async function writeKeyFileOnce(path: string): Promise<void> {
   } finally {
     await folder.close();
   }
-}
-
-async function signingKey(key: KeyObject): Promise<SigningKey> {
-  const x = publicKeyOf(key);
-  const kid = await thumbprintOf(x);
-  return {
-    kid,
-    private: key,
-    publicJwk: { kty: 'OKP', crv: 'Ed25519', x, alg: 'Ed25519', use: 'sig', kid },
-  };
-}
-
-function publicKeyOf(key: KeyObject): string {
-  const { x } = createPublicKey(key).export({ format: 'jwk' });
-  if (x === undefined) throw new TypeError(`expected an Ed25519 key, found ${key.asymmetricKeyType}`);
-  return x;
 }
 
 /** What `action` resolves with, or undefined where it fails with the system error `code`. */

@@ -19,7 +19,8 @@ import { createMemoryStore } from '../../src/store/memory.ts';
 import type { PublishedProgram, Store } from '../../src/store/store.ts';
 import { renewalSlot } from '../../src/trust/assignment.ts';
 import { mintEnrolmentToken } from '../../src/trust/enrolment.ts';
-import { generateDeviceKey, generateKeys, type Keys } from '../../src/trust/keys.ts';
+import { generateKeys, type Keys } from '../../src/trust/keys.ts';
+import { generateDeviceKey } from '../../src/trust/signing-key.ts';
 import { manifest, rolled } from '../http/assigned.ts';
 
 const NOW: Instant = Date.UTC(2026, 0, 1);

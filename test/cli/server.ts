@@ -14,6 +14,7 @@ import { createObserver } from '../../src/reconcile/observer.ts';
 import { createReconciler } from '../../src/reconcile/reconciler.ts';
 import { createIntake } from '../../src/store/intake.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
+import { generateKeys } from '../../src/trust/keys.ts';
 import { NOW } from './fixture.ts';
 
 export interface RunningServer {
@@ -39,6 +40,7 @@ export async function serve(repository: string, { announces = true } = {}): Prom
     git: await openRepository(repository),
     store,
     observer,
+    keys: await generateKeys(),
     clock,
     randomHex: () => '0123456789abcdef0123456789abcdef',
     cache: createDocumentCache(),

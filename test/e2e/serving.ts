@@ -18,7 +18,8 @@ import {
   type VirtualDevice,
 } from '../../src/simulate/virtual-device.ts';
 import { mintEnrolmentToken } from '../../src/trust/enrolment.ts';
-import { type DeviceKey, generateDeviceKey, openKeys } from '../../src/trust/keys.ts';
+import { openKeys } from '../../src/trust/keys.ts';
+import { type DeviceKey, generateDeviceKey } from '../../src/trust/signing-key.ts';
 import { git, MAIN, temporaryFolder, writeFiles } from '../cli/fixture.ts';
 import { FLEET, kiosk, rollout, WORLD } from '../simulation/fleet-files.ts';
 

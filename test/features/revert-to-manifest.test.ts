@@ -12,7 +12,8 @@ import { createService, type Service } from '../../src/service.ts';
 import { createVirtualClock } from '../../src/simulate/virtual-clock.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import { mintEnrolmentToken } from '../../src/trust/enrolment.ts';
-import { generateDeviceKey, generateKeys } from '../../src/trust/keys.ts';
+import { generateKeys } from '../../src/trust/keys.ts';
+import { generateDeviceKey } from '../../src/trust/signing-key.ts';
 import { FLEET, kiosk, rollout } from '../simulation/fleet-files.ts';
 
 const STAGES = { stages: '[{name: canary, size: 1, soak: 10m}, {name: fleet, size: all}]' };

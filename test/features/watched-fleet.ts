@@ -17,7 +17,7 @@ import type { VerifiedAssignment } from '../../src/trust/assignment.ts';
 import { signDeviceToken } from '../../src/trust/device-token.ts';
 import { mintEnrolmentToken } from '../../src/trust/enrolment.ts';
 import type { VerifiedFlags } from '../../src/trust/flags.ts';
-import { generateDeviceKey } from '../../src/trust/keys.ts';
+import { generateDeviceKey } from '../../src/trust/signing-key.ts';
 
 export const TICK = 5 * MINUTE;
 const FLEET_NAME = 'test-fleet';

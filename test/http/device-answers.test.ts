@@ -18,7 +18,8 @@ import { createMemoryStore } from '../../src/store/memory.ts';
 import type { Follow, PublishedProgram, Store } from '../../src/store/store.ts';
 import { renewalSlot } from '../../src/trust/assignment.ts';
 import { signDeviceToken } from '../../src/trust/device-token.ts';
-import { generateDeviceKey, generateKeys } from '../../src/trust/keys.ts';
+import { generateKeys } from '../../src/trust/keys.ts';
+import { generateDeviceKey } from '../../src/trust/signing-key.ts';
 import { rolled } from './assigned.ts';
 
 const NOW: Instant = Date.UTC(2026, 0, 1);

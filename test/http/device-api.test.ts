@@ -18,7 +18,8 @@ import { renewalSlot, verifyAssignment } from '../../src/trust/assignment.ts';
 import { signDeviceToken } from '../../src/trust/device-token.ts';
 import { mintEnrolmentToken } from '../../src/trust/enrolment.ts';
 import { keySet } from '../../src/trust/jws.ts';
-import { type DeviceKey, generateDeviceKey, generateKeys } from '../../src/trust/keys.ts';
+import { generateKeys } from '../../src/trust/keys.ts';
+import { type DeviceKey, generateDeviceKey } from '../../src/trust/signing-key.ts';
 import { manifest, rolled } from './assigned.ts';
 
 const NOW: Instant = Date.UTC(2026, 0, 1);

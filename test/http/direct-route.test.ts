@@ -13,7 +13,8 @@ import { type Listener, listen } from '../../src/http/listen.ts';
 import { createService, type Service } from '../../src/service.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import { signDeviceToken } from '../../src/trust/device-token.ts';
-import { generateDeviceKey, generateKeys } from '../../src/trust/keys.ts';
+import { generateKeys } from '../../src/trust/keys.ts';
+import { generateDeviceKey } from '../../src/trust/signing-key.ts';
 
 const NOW: Instant = Date.UTC(2026, 0, 1);
 const IDS = ['lobby-1', 'lobby-2', "odd:@'+id", 'revoked'] as DeviceId[];

@@ -13,7 +13,8 @@ import { renewalSlot } from '../../src/trust/assignment.ts';
 import { signDeviceToken } from '../../src/trust/device-token.ts';
 import { verifyFlags } from '../../src/trust/flags.ts';
 import { keySet } from '../../src/trust/jws.ts';
-import { generateDeviceKey, generateKeys } from '../../src/trust/keys.ts';
+import { generateKeys } from '../../src/trust/keys.ts';
+import { generateDeviceKey } from '../../src/trust/signing-key.ts';
 
 const NOW: Instant = Date.UTC(2026, 0, 1);
 const FLEET = 'hvac';

@@ -11,7 +11,7 @@ import { openApiDocument } from '../../src/http/openapi.ts';
 import { webhook } from '../../src/http/webhook.ts';
 import { signDeviceToken } from '../../src/trust/device-token.ts';
 import { mintEnrolmentToken } from '../../src/trust/enrolment.ts';
-import { generateDeviceKey } from '../../src/trust/keys.ts';
+import { generateDeviceKey } from '../../src/trust/signing-key.ts';
 import { createFleet, deviceApiOf, type Fleet, keys, oid, rolloutOf, START, stageOf } from './fleet.ts';
 import { DELIVERIES, SECRET } from './webhook-deliveries.ts';
 

@@ -9,6 +9,7 @@ import { createReconciler } from '../../src/reconcile/reconciler.ts';
 import { createVirtualClock } from '../../src/simulate/virtual-clock.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
+import { generateKeys } from '../../src/trust/keys.ts';
 import { FLEET, kiosk, rollout } from '../simulation/fleet-files.ts';
 
 const START = Date.UTC(2026, 0, 1);
@@ -41,6 +42,7 @@ async function serverWith(noted: { applied?: string; tip?: string }, place?: Non
     git,
     store,
     observer,
+    keys: await generateKeys(),
     clock,
     randomHex: () => sha256Hex(String(drawn++)).slice(0, 32),
     cache: createDocumentCache(),

@@ -10,7 +10,7 @@ import { DAY, HOUR, MINUTE } from '../../src/core/model/time.ts';
 import { identities } from '../../src/simulate/simulation.ts';
 import { signDeviceToken } from '../../src/trust/device-token.ts';
 import { mintEnrolmentToken } from '../../src/trust/enrolment.ts';
-import { generateDeviceKey } from '../../src/trust/keys.ts';
+import { generateDeviceKey } from '../../src/trust/signing-key.ts';
 import { FLEET, kiosk, rollout } from './fleet-files.ts';
 import { createRepositoryFleet, type RepositoryFleet, WHOLE_ROLLOUT } from './repository-fleet.ts';
 

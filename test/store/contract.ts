@@ -209,6 +209,67 @@ export function storeContract(engine: Engine): void {
     });
   });
 
+  describe('the TUF repository', () => {
+    const DAY = 24 * 60 * 60 * 1000;
+    const bytes = (text: string) => new TextEncoder().encode(text);
+    const next = (
+      version: number,
+      files: Record<string, string>,
+      given: { needed?: string[]; now?: number } = {},
+    ) => ({
+      version,
+      state: { version },
+      files: new Map(Object.entries(files).map(([path, text]) => [path, bytes(text)])),
+      needed: new Set(given.needed ?? Object.keys(files)),
+      now: given.now ?? 0,
+    });
+    const text = async (path: string) => {
+      const content = await store.tufFile(path);
+      return content === undefined ? undefined : new TextDecoder().decode(content);
+    };
+
+    test('there is none at first, and then what was published last', async () => {
+      expect(await store.tuf()).toEqual({ version: 0, state: {} });
+      expect(await store.tufFile('metadata/timestamp.json')).toBeUndefined();
+      expect(await store.swapTuf(next(7, { 'metadata/timestamp.json': 'a\0b' }), 0)).toBe(true);
+      expect(await store.swapTuf(next(8, { 'metadata/timestamp.json': 'ä' }), 7)).toBe(true);
+      expect(await store.tuf()).toEqual({ version: 8, state: { version: 8 } });
+      expect(await text('metadata/timestamp.json')).toBe('ä');
+      expect(await store.tufFile('metadata/TIMESTAMP.json')).toBeUndefined();
+    });
+
+    test('who has not seen the newest publishes nothing of it', async () => {
+      expect(await store.swapTuf(next(9, { a: 'early' }), 3)).toBe(false);
+      await store.swapTuf(next(7, { a: 'one' }), 0);
+      expect(await store.swapTuf(next(9, { a: 'two', b: 'two' }), 0)).toBe(false);
+      expect([await text('a'), await text('b')]).toEqual(['one', undefined]);
+      await expect(store.swapTuf(next(7, {}), 7)).rejects.toThrow('version 7 does not follow 7');
+    });
+
+    test('of writers that start from one version, exactly one publishes, and all of it', async () => {
+      const versions = [2, 3, 4, 5];
+      const results = await Promise.all(
+        versions.map((n) => store.swapTuf(next(n, { 'timestamp.json': `${n}`, [`${n}.json`]: `${n}` }), 0)),
+      );
+      expect(results.filter(Boolean)).toHaveLength(1);
+      const won = versions[results.indexOf(true)];
+      expect((await store.tuf()).version).toBe(won);
+      expect(await text('timestamp.json')).toBe(`${won}`);
+      for (const n of versions) expect(await text(`${n}.json`)).toBe(n === won ? `${n}` : undefined);
+    });
+
+    test('a file that is not needed any more goes a day later, unless it is needed again', async () => {
+      await store.swapTuf(next(1, { a: 'a', b: 'b', c: 'c' }), 0);
+      await store.swapTuf(next(2, {}, { needed: ['c'], now: 10 }), 1);
+      await store.swapTuf(next(3, {}, { needed: ['c', 'b'], now: DAY }), 2);
+      expect([await text('a'), await text('b'), await text('c')]).toEqual(['a', 'b', 'c']);
+      await store.swapTuf(next(4, {}, { needed: ['c'], now: DAY + 10 }), 3);
+      expect([await text('a'), await text('b'), await text('c')]).toEqual([undefined, 'b', 'c']);
+      await store.swapTuf(next(5, {}, { needed: [], now: 2 * DAY + 10 }), 4);
+      expect([await text('b'), await text('c')]).toEqual([undefined, 'c']);
+    });
+  });
+
   describe('the epoch', () => {
     test('it is not empty, stays the same, and differs from another store’s', async () => {
       const other = await engine.create();

@@ -6,7 +6,7 @@ import type { DeviceId } from '../../src/core/model/ids.ts';
 import { type DurationMs, HOUR, type Instant, MINUTE, SECOND } from '../../src/core/model/time.ts';
 import { createDeviceTokenVerifier, signDeviceToken } from '../../src/trust/device-token.ts';
 import { signJws } from '../../src/trust/jws.ts';
-import { generateDeviceKey } from '../../src/trust/keys.ts';
+import { generateDeviceKey } from '../../src/trust/signing-key.ts';
 
 const NOW: Instant = Date.UTC(2026, 0, 1);
 const id = 'lobby-1' as DeviceId;

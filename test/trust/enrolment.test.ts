@@ -8,7 +8,8 @@ import {
   verifyEnrolmentToken,
 } from '../../src/trust/enrolment.ts';
 import { signJws } from '../../src/trust/jws.ts';
-import { generateDeviceKey, generateKeys, thumbprintOf } from '../../src/trust/keys.ts';
+import { generateKeys } from '../../src/trust/keys.ts';
+import { generateDeviceKey, thumbprintOf } from '../../src/trust/signing-key.ts';
 
 const NOW: Instant = Date.UTC(2026, 0, 1);
 const fleet = 'hvac';
@@ -59,7 +60,7 @@ test('what another key signed, what is for another fleet, and what is no JWS is 
   const others = await generateKeys();
   expect(await verifyEnrolmentToken(others, { token, fleet, now: NOW })).toMatchObject({ kind: 'refused' });
   // The assignment key is ours too, but not for this.
-  const swapped = { assignment: keys.enrolment, enrolment: keys.assignment };
+  const swapped = { ...keys, assignment: keys.enrolment, enrolment: keys.assignment };
   expect(await verifyCredential(swapped, { credential, fleet })).toMatchObject({ kind: 'refused' });
   expect(await verifyCredential(keys, { credential, fleet: 'lifts' })).toEqual({
     kind: 'refused',

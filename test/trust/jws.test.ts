@@ -4,7 +4,8 @@ import fc from 'fast-check';
 import { CompactSign, compactVerify } from 'jose';
 import { expect, test } from 'vitest';
 import { signJws, verifyJws } from '../../src/trust/jws.ts';
-import { generateDeviceKey, generateKeys } from '../../src/trust/keys.ts';
+import { generateKeys } from '../../src/trust/keys.ts';
+import { generateDeviceKey } from '../../src/trust/signing-key.ts';
 
 const key = generateDeviceKey();
 const { publicKey } = key;

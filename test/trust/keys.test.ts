@@ -7,7 +7,19 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { KeyFileError } from '../../src/trust/errors.ts';
 import { signJws, verifyJws } from '../../src/trust/jws.ts';
-import { generateDeviceKey, generateKeys, openKeys, PUBLIC_KEY_PATTERN } from '../../src/trust/keys.ts';
+import { generateKeys, openKeys } from '../../src/trust/keys.ts';
+import { generateDeviceKey, PUBLIC_KEY_PATTERN } from '../../src/trust/signing-key.ts';
+
+const KEY_FILES = [
+  'artifacts.pem',
+  'assignment.pem',
+  'enrolment.pem',
+  'manifests.pem',
+  'root.pem',
+  'snapshot.pem',
+  'targets.pem',
+  'timestamp.pem',
+];
 
 let root: string;
 let folder: string;
@@ -25,7 +37,7 @@ test('keys are made on first use, for their owner only, and are the same ones af
   expect(made.enrolment.kid).not.toBe(made.assignment.kid);
 
   expect((await stat(folder)).mode & 0o777).toBe(0o700);
-  expect((await readdir(folder)).sort()).toEqual(['assignment.pem', 'enrolment.pem']);
+  expect((await readdir(folder)).sort()).toEqual(KEY_FILES);
   expect((await stat(join(folder, 'assignment.pem'))).mode & 0o777).toBe(0o600);
   expect(await readFile(join(folder, 'assignment.pem'), 'utf8')).toMatch(/^-----BEGIN PRIVATE KEY-----\n/);
 
@@ -44,7 +56,7 @@ test('processes that start at once end up with the same keys', async () => {
 
   const keys = await openKeys(folder);
   expect(new Set(outputs)).toEqual(new Set([`${keys.assignment.kid} ${keys.enrolment.kid}\n`]));
-  expect((await readdir(folder)).sort()).toEqual(['assignment.pem', 'enrolment.pem']);
+  expect((await readdir(folder)).sort()).toEqual(KEY_FILES);
 });
 
 test('many openings in one process race to the same keys', async () => {

@@ -1,0 +1,104 @@
+/**
+ * The TUF repository on its way to devices: what the program may give is listed before any device is told of it, and what is
+ * published is renewed in time. Where it cannot be signed, what is listed already may still be given: what takes something
+ * back never waits for a key.
+ */
+import type { Program } from '../core/model/program.ts';
+import type { Instant } from '../core/model/time.ts';
+import type { Journal, Store } from '../store/store.ts';
+import type { Keys } from '../trust/keys.ts';
+import { contentOf, manifestTarget, revisionsIn } from '../trust/tuf/content.ts';
+import { MetadataError } from '../trust/tuf/metadata.ts';
+import { nextRepository, type RepositoryState, renewalAt, rootPlace } from '../trust/tuf/repository.ts';
+import { Overtaken } from './overtaken.ts';
+
+export interface TufPublication {
+  /** What was published last, by this process or another; undefined where nothing was. */
+  state(): RepositoryState | undefined;
+  /** Why it could not be brought up to date, while that is so. */
+  trouble(): string | undefined;
+  /** Reads what another process may have published. */
+  refresh(): Promise<void>;
+  /**
+   * Lists what the program may give. `floor`: versions go above it. Throws {@link Overtaken} where another process published, and
+   * {@link MetadataError} where something that the program may give is not listed and cannot be.
+   */
+  publish(
+    program: Program,
+    at: { readonly now: Instant; readonly floor: () => Promise<number> },
+  ): Promise<void>;
+}
+
+export function createTufPublication({
+  store,
+  keys,
+}: {
+  readonly store: Pick<Store, 'tuf' | 'tufFile' | 'swapTuf'>;
+  readonly keys: Pick<Keys, 'assignment' | 'tuf'>;
+}): TufPublication {
+  let state: RepositoryState | undefined;
+  let trouble: string | undefined;
+  let isRead = false;
+  /** The program that is listed. */
+  let listed: Program | undefined;
+
+  async function refresh(): Promise<void> {
+    const published = await store.tuf();
+    isRead = true;
+    if (published.version === (state?.version ?? 0)) return;
+    state = published.version === 0 ? undefined : (published.state as unknown as RepositoryState);
+    listed = undefined;
+  }
+
+  async function bringUpToDate(program: Program, now: Instant, floor: () => Promise<number>): Promise<void> {
+    const trust = await keys.tuf.developmentTrust({
+      now,
+      published: (version) => store.tufFile(rootPlace(version)),
+    });
+    const next = await nextRepository({
+      previous: state,
+      trust,
+      signers: keys.tuf.signers,
+      content: contentOf(program, { keys: [keys.assignment.publicJwk] }),
+      now,
+      floor: state === undefined ? await floor() : 0,
+    });
+    if (next === undefined) return;
+    const { files, needed } = next;
+    const { version } = next.state;
+    const json = next.state as unknown as Journal;
+    if (!(await store.swapTuf({ version, state: json, files, needed, now }, state?.version ?? 0))) {
+      await refresh();
+      throw new Overtaken('another process published metadata');
+    }
+    state = next.state;
+  }
+
+  return {
+    state: () => state,
+    trouble: () => trouble,
+    refresh,
+
+    async publish(program, { now, floor }) {
+      if (!isRead) await refresh();
+      if (listed === program && state !== undefined && now < renewalAt(state) && trouble === undefined)
+        return;
+      try {
+        await bringUpToDate(program, now, floor);
+        trouble = undefined;
+        listed = program;
+      } catch (error) {
+        if (!(error instanceof MetadataError)) throw error;
+        trouble = error.message;
+        if (!lists(state, program)) throw error;
+      }
+    },
+  };
+}
+
+function lists(state: RepositoryState | undefined, program: Program): boolean {
+  return revisionsIn(program).every(
+    ({ manifest, revision }) =>
+      state !== undefined && Object.hasOwn(state.since, manifestTarget(manifest, revision)),
+  );
+}

@@ -1,0 +1,87 @@
+/**
+ * What the TUF repository says of a program: the manifests that it may give, the artifacts that they name, and the keys that
+ * assignments are signed with. A target's name has its digest in it, so that no two contents ever meet under one name.
+ */
+import type { Revision } from '../../core/model/ids.ts';
+import { type Artifact, canonicalJson, type Manifest } from '../../core/model/manifest.ts';
+import type { Program, ProgramRevision } from '../../core/model/program.ts';
+import type { PublicKeySet } from '../signing-key.ts';
+import type { TargetFile } from './metadata.ts';
+import type { Content } from './repository.ts';
+
+/** The JWK set of the keys that assignments and flags are signed with: a target of the top-level role. */
+export const ASSIGNMENT_KEYS = 'assignment-keys.json';
+
+/** Hex digits of a digest in a name. */
+const DIGEST_DIGITS = 12;
+
+/** `manifests/<product>/<version>-<first digits of the revision>.json` */
+export function manifestTarget({ product, version }: Manifest, revision: Revision): string {
+  const digest = revision.replace(/^sha256:/, '').slice(0, DIGEST_DIGITS);
+  return `manifests/${product}/${version}-${digest}.json`;
+}
+
+/** `artifacts/<product>/<first digits of the sha256>-<name>` */
+export function artifactTarget(product: string, { name, sha256 }: Pick<Artifact, 'name' | 'sha256'>): string {
+  return `artifacts/${product}/${sha256.slice(0, DIGEST_DIGITS)}-${name}`;
+}
+
+/** The manifest's bytes as a target: those that its revision digests. */
+export function manifestBytes(manifest: Manifest): Uint8Array {
+  let bytes = known.get(manifest);
+  if (bytes === undefined) {
+    bytes = Buffer.from(canonicalJson(manifest));
+    known.set(manifest, bytes);
+  }
+  return bytes;
+}
+
+const known = new WeakMap<Manifest, Uint8Array>();
+
+export function contentOf(program: Program, assignmentKeys: PublicKeySet): Content {
+  const files = new Map<string, Uint8Array>([[ASSIGNMENT_KEYS, Buffer.from(JSON.stringify(assignmentKeys))]]);
+  const manifests = new Map<string, Set<string>>();
+  const artifacts = new Map<string, Record<string, TargetFile>>();
+  for (const { manifest, revision } of revisionsIn(program)) {
+    const { product } = manifest;
+    const path = manifestTarget(manifest, revision);
+    files.set(path, manifestBytes(manifest));
+    manifests.set(product, (manifests.get(product) ?? new Set()).add(path));
+    const ofProduct = artifacts.get(product) ?? {};
+    artifacts.set(product, ofProduct);
+    for (const artifact of manifest.modules.flatMap((module) => module.artifacts ?? []))
+      ofProduct[artifactTarget(product, artifact)] = artifactFile(artifact);
+  }
+  return {
+    products: [...manifests.keys()].sort(),
+    files,
+    shared: [ASSIGNMENT_KEYS],
+    manifests: new Map(Array.from(manifests, ([product, paths]) => [product, [...paths]])),
+    artifacts,
+  };
+}
+
+/** What the program may give to some device. */
+export function revisionsIn({ rollouts }: Program): readonly ProgramRevision[] {
+  return rollouts.flatMap(({ candidate, knownGood, kept, withdrawn }) => [
+    ...(candidate === undefined ? [] : [candidate]),
+    ...(knownGood === undefined ? [] : [knownGood]),
+    ...(withdrawn === undefined ? [] : [withdrawn]),
+    ...kept,
+  ]);
+}
+
+/** The floors are part of what is signed: who may change a manifest may not lower them. */
+export function artifactFile({ sizeBytes, sha256, securityEpoch, hardwareIds }: Artifact): TargetFile {
+  const custom = {
+    ...(securityEpoch === undefined ? {} : { securityEpoch }),
+    ...(hardwareIds === undefined || hardwareIds.length === 0
+      ? {}
+      : { hardwareIds: [...hardwareIds].sort() }),
+  };
+  return {
+    length: sizeBytes,
+    hashes: { sha256 },
+    ...(Object.keys(custom).length === 0 ? {} : { custom }),
+  };
+}
