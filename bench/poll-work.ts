@@ -117,6 +117,7 @@ function programOf(rollouts: { matching: number; others: number }, version: numb
       sites: {},
       flags: [],
       knownRevisions: [],
+      knownProducts: [],
     },
   };
 }

@@ -212,6 +212,7 @@ function programOf(): Program {
     sites: {},
     flags: [],
     knownRevisions: [1, 2, 3].map((attempt) => revisionOf(attempt).revision),
+    knownProducts: [],
   };
 }
 

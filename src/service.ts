@@ -101,6 +101,7 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
     intake,
     keys,
     clock,
+    tuf: () => state().tuf,
     program: isShared ? confirmedProgram(state, clock) : () => state().published,
     assign,
     onFault: fault,

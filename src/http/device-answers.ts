@@ -17,6 +17,8 @@ import type { Intake } from '../store/intake.ts';
 import type { PublishedProgram, Store } from '../store/store.ts';
 import { assignmentEtag, createAssignmentSigner, renewalAt } from '../trust/assignment.ts';
 import type { Keys } from '../trust/keys.ts';
+import { manifestTarget } from '../trust/tuf/content.ts';
+import type { RepositoryState } from '../trust/tuf/repository.ts';
 import { type Authenticate, boundToName, createAuthenticator, unknownDevice } from './caller.ts';
 import { createDeviceMemory, type KeyOfDevice } from './device-memory.ts';
 import { REPORT_SCHEMA } from './device-schemas.ts';
@@ -32,6 +34,8 @@ export interface DeviceAnswersOptions {
   readonly clock: Pick<Clock, 'now'>;
   /** The program in force; undefined before the first one. One program is one object. */
   readonly program: () => PublishedProgram | undefined;
+  /** The TUF repository that is published; undefined before the first one. */
+  readonly tuf?: () => Pick<RepositoryState, 'since'> | undefined;
   readonly assign: (program: Program, device: DeviceRecord, now: Instant) => AssignedRevision;
   /** Told of what was answered with 500, or with 503 because the store failed. */
   readonly onFault?: (error: unknown) => void;
@@ -103,6 +107,10 @@ export function createDeviceAnswers(options: DeviceAnswersOptions): DeviceAnswer
     return device;
   }
 
+  /** Whatever is assigned was listed before; a device that has no metadata at all needs some. */
+  const listedSince = ({ manifest, revision }: ProgramRevision) =>
+    options.tuf?.()?.since[manifestTarget(manifest, revision)] ?? 1;
+
   async function assignAnew(poll: Poll): Promise<Answer | Response> {
     const begun = memory.begin(poll.id as DeviceId);
     const caller = await authenticate(poll.authorization, poll.id);
@@ -116,7 +124,13 @@ export function createDeviceAnswers(options: DeviceAnswersOptions): DeviceAnswer
       pollIntervalMs: assignment.pollIntervalMs ?? published.program.pollIntervalMs,
       ...(assignment.kind === 'nothing'
         ? {}
-        : { assigned: { ...assignment.revision, rollout: assignment.rollout } }),
+        : {
+            assigned: {
+              ...assignment.revision,
+              rollout: assignment.rollout,
+              minMetadataVersion: listedSince(assignment.revision),
+            },
+          }),
       ...('installBy' in assignment ? { installBy: assignment.installBy } : {}),
       now,
     });

@@ -21,6 +21,7 @@ import { GitObjectError } from '../git/errors.ts';
 import type { Git, Oid, Watcher } from '../git/git.ts';
 import type { PublishedProgram, Store } from '../store/store.ts';
 import type { Keys } from '../trust/keys.ts';
+import type { RepositoryState } from '../trust/tuf/repository.ts';
 import { createTurns } from '../turns.ts';
 import { readWanted, type Wanted } from './desired.ts';
 import type { ReconcileEvent } from './event.ts';
@@ -51,6 +52,10 @@ export interface ReconcilerState {
   readonly outcomes: Outcomes;
   readonly tip: Oid | undefined;
   readonly published: PublishedProgram | undefined;
+  /** The TUF repository that is published. */
+  readonly tuf?: RepositoryState;
+  /** Why it could not be brought up to date, while that is so. */
+  readonly tufTrouble?: string;
   readonly report: Plan['report'];
   readonly tally: Tally;
   /** Why nothing opens at all, while that is so. */
@@ -164,8 +169,21 @@ export function createReconciler(
       notes = undefined;
       return { again: true };
     } finally {
-      if (state.published !== publication.served()) state = { ...state, published: publication.served() };
+      served();
     }
+  }
+
+  /** What devices are answered by. */
+  function served(): void {
+    const { published, tuf: _tuf, tufTrouble: _trouble, ...rest } = state;
+    const [repository, trouble] = [tuf.state(), tuf.trouble()];
+    if (published === publication.served() && _tuf === repository && _trouble === trouble) return;
+    state = {
+      ...rest,
+      published: publication.served(),
+      ...(repository === undefined ? {} : { tuf: repository }),
+      ...(trouble === undefined ? {} : { tufTrouble: trouble }),
+    };
   }
 
   async function passOnce(): Promise<{ again: boolean; wakeAt?: Instant }> {
@@ -231,7 +249,7 @@ export function createReconciler(
   async function recall(now: Instant): Promise<Notes> {
     const isNews = hasBegun ? await publication.refresh() : await publication.begin();
     hasBegun = true;
-    state = { ...state, published: publication.served() };
+    served();
     if (notes === undefined || isNews) notes = await readNotes(store);
     const isUnwatched = notes.watchedAt !== undefined && now - notes.watchedAt > UNWATCHED_MAX_MS;
     const wasSet = timesSet !== (clock.timesSet?.() ?? 0);
@@ -366,7 +384,7 @@ export function createReconciler(
   async function publish(desired: DesiredState, outcomes: Outcomes, now: Instant): Promise<void> {
     const program = publication.programOf(desired, outcomes);
     await publication.publish(program, { commit: desired.commit, tip: state.tip, now });
-    state = { ...state, published: publication.served() };
+    served();
   }
 
   /** Restoring commits that main still lacks. True where something came of it, so that the next pass sees it. */

@@ -7,6 +7,7 @@ import { assign } from '../core/assign/assign.ts';
 import { applyReport, type DeviceRecord } from '../core/model/device.ts';
 import { DAY, SECOND } from '../core/model/time.ts';
 import type { Service } from '../service.ts';
+import { tufTargetOf } from '../trust/assignment.ts';
 import type { SimulatedIdentity } from './virtual-device.ts';
 
 export async function createDirectClient(
@@ -40,7 +41,8 @@ export async function createDirectClient(
         pollAfterSeconds: (assignment.pollIntervalMs ?? published.program.pollIntervalMs) / SECOND,
       };
       if (assignment.kind === 'nothing') return { kind: 'nothing', assignment: verified };
-      const assigned = { ...assignment.revision, rollout: assignment.rollout };
+      const { revision, rollout } = assignment;
+      const assigned = { ...revision, rollout, tufTarget: tufTargetOf(revision), minMetadataVersion: 1 };
       return { kind: 'assigned', assignment: { ...verified, assigned } };
     },
     async report(report) {

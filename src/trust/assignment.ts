@@ -10,8 +10,9 @@ import type { ProgramRevision } from '../core/model/program.ts';
 import { DAY, type DurationMs, formatDuration, type Instant, SECOND } from '../core/model/time.ts';
 import { type Claims, type JwsRefusal, signJws, verifyJws } from './jws.ts';
 import type { PublicKeySet, SigningKey } from './signing-key.ts';
+import { manifestBytes, manifestTarget } from './tuf/content.ts';
 
-/** An assignment's payload. All of `snapshot` to `manifest` are null where nothing is assigned: keep what you run. */
+/** An assignment's payload. All of `snapshot` to `minMetadataVersion` are null where nothing is assigned: keep what you run. */
 export interface AssignmentClaims {
   readonly iss: string;
   readonly sub: DeviceId;
@@ -27,7 +28,17 @@ export interface AssignmentClaims {
   readonly attempt: number | null;
   readonly revision: Revision | null;
   readonly manifest: Manifest | null;
+  /** The manifest as TUF metadata lists it. */
+  readonly tufTarget: TufTarget | null;
+  /** The version of `manifests-<product>` from which on it is listed: whoever has older metadata refreshes it first. */
+  readonly minMetadataVersion: number | null;
   readonly pollAfterSeconds: number;
+}
+
+export interface TufTarget {
+  readonly path: string;
+  readonly sha256: string;
+  readonly length: number;
 }
 
 /** What a device may act on, once verified. */
@@ -36,7 +47,11 @@ export interface VerifiedAssignment {
   readonly expiresAt: Instant;
   readonly pollAfterSeconds: number;
   /** Absent: nothing is assigned, the device keeps what it runs. */
-  readonly assigned?: ProgramRevision & { readonly rollout: RolloutName };
+  readonly assigned?: ProgramRevision & {
+    readonly rollout: RolloutName;
+    readonly tufTarget: TufTarget;
+    readonly minMetadataVersion: number;
+  };
 }
 
 export type AssignmentResult =
@@ -57,7 +72,10 @@ export interface AssignmentSigner {
     readonly device: DeviceId;
     readonly generation: number;
     readonly pollIntervalMs: DurationMs;
-    readonly assigned?: ProgramRevision & { readonly rollout: RolloutName };
+    readonly assigned?: ProgramRevision & {
+      readonly rollout: RolloutName;
+      readonly minMetadataVersion: number;
+    };
     /** A device that has not begun by then must not begin: the assignment expires. */
     readonly installBy?: Instant;
     readonly now: Instant;
@@ -86,11 +104,13 @@ export function createAssignmentSigner(key: SigningKey, { issuer }: { issuer: st
         iat: issuedAt / SECOND,
         iss: issuer,
         manifest: assigned?.manifest ?? null,
+        minMetadataVersion: assigned?.minMetadataVersion ?? null,
         pollAfterSeconds: Math.max(1, Math.ceil(pollIntervalMs / SECOND)),
         revision: assigned?.revision ?? null,
         rollout: assigned?.rollout ?? null,
         snapshot: assigned?.snapshot ?? null,
         sub: device,
+        tufTarget: assigned === undefined ? null : tufTargetOf(assigned),
       };
     },
 
@@ -122,6 +142,7 @@ export function renewalAt({ iat }: AssignmentClaims): Instant {
  */
 export function assignmentEtag(claims: AssignmentClaims, kid: string): string {
   const { iss, sub, iat, exp, snapshot, commit, rollout, attempt, revision, pollAfterSeconds } = claims;
+  const { minMetadataVersion } = claims;
   const limit = exp < iat + ASSIGNMENT_LIFETIME_MS / SECOND ? exp : null;
   const digested = [
     kid,
@@ -134,6 +155,7 @@ export function assignmentEtag(claims: AssignmentClaims, kid: string): string {
     rollout,
     attempt,
     revision,
+    minMetadataVersion,
     pollAfterSeconds,
   ];
   return `"${hash('sha256', JSON.stringify(digested), 'base64url')}"`;
@@ -191,13 +213,15 @@ export async function verifyAssignment(
 function readClaims(claims: Claims): VerifiedAssignment | undefined {
   const { exp, generation, pollAfterSeconds, snapshot, commit, rollout, attempt, revision, manifest } =
     claims;
+  const { tufTarget, minMetadataVersion } = claims;
   if (!isCount(exp) || !isCount(generation) || !isCount(pollAfterSeconds)) return undefined;
   const common = { generation, expiresAt: exp * SECOND, pollAfterSeconds };
-  const content = [snapshot, commit, rollout, attempt, revision, manifest];
+  const content = [snapshot, commit, rollout, attempt, revision, manifest, tufTarget, minMetadataVersion];
   if (content.every((claim) => claim === null)) return common;
 
   const named = [snapshot, commit, rollout, revision].every((claim) => typeof claim === 'string');
   if (!named || !isCount(attempt) || typeof manifest !== 'object' || manifest === null) return undefined;
+  if (!isTufTarget(tufTarget) || !isCount(minMetadataVersion)) return undefined;
   return {
     ...common,
     assigned: {
@@ -207,8 +231,16 @@ function readClaims(claims: Claims): VerifiedAssignment | undefined {
       manifest: manifest as Manifest,
       snapshot: snapshot as SnapshotId,
       commit: commit as CommitId,
+      tufTarget,
+      minMetadataVersion,
     },
   };
+}
+
+function isTufTarget(value: unknown): value is TufTarget {
+  if (!isObject(value)) return false;
+  const { path, sha256, length } = value as Record<string, unknown>;
+  return typeof path === 'string' && typeof sha256 === 'string' && isCount(length);
 }
 
 function isRevisionOf(revision: Revision, manifest: Manifest): boolean {
@@ -219,6 +251,14 @@ function isRevisionOf(revision: Revision, manifest: Manifest): boolean {
     if (error instanceof TypeError) return false;
     throw error;
   }
+}
+
+export function tufTargetOf({
+  manifest,
+  revision,
+}: Pick<ProgramRevision, 'manifest' | 'revision'>): TufTarget {
+  const { byteLength: length } = manifestBytes(manifest);
+  return { length, path: manifestTarget(manifest, revision), sha256: revision.replace(/^sha256:/, '') };
 }
 
 /** The manifest's text takes the place of a number: within a string its quotes would have backslashes before them. */

@@ -39,6 +39,7 @@ const program: Program = {
   sites: {},
   flags: [],
   knownRevisions: [],
+  knownProducts: [],
 };
 const REPORT: Report = { bootId: 'b1', seq: 1, generation: 0, signals: {}, exposureHours: 0.5, events: {} };
 

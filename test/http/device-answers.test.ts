@@ -61,6 +61,7 @@ function publish(version: number, revoked: readonly DeviceId[] = []): PublishedP
       sites: {},
       flags: [],
       knownRevisions: [],
+      knownProducts: [],
     },
   };
 }

@@ -52,6 +52,7 @@ function publish(version: number, devices: Record<string, DeviceOverride> = {}):
       sites: {},
       flags: [],
       knownRevisions: [],
+      knownProducts: [],
     },
   };
 }

@@ -58,6 +58,7 @@ function publish(over: { flagsVersion?: number; flags?: readonly Flag[]; device?
       sites: {},
       flags: over.flags ?? flags,
       knownRevisions: [],
+      knownProducts: [],
     },
   };
 }

@@ -83,11 +83,16 @@ export interface FleetStatus {
 let keys: Keys | undefined;
 
 export async function createRepositoryFleet(
-  options: { readonly checkedOut?: boolean; readonly world?: World; readonly forge?: Forge } = {},
+  options: {
+    readonly checkedOut?: boolean;
+    readonly world?: World;
+    readonly forge?: Forge;
+    readonly keys?: Keys;
+  } = {},
 ): Promise<RepositoryFleet> {
   const { checkedOut = false, world = WORLD, forge } = options;
   keys ??= await generateKeys();
-  const ours = keys;
+  const ours = options.keys ?? keys;
   const root = await mkdtemp(join(tmpdir(), 'tidegate-fleet-'));
   onTestFinished(() => rm(root, { recursive: true, force: true }));
   const folder = join(root, 'people');

@@ -509,6 +509,7 @@ export function published(version: number): PublishedProgram {
     sites: {},
     flags: [],
     knownRevisions: [],
+    knownProducts: [],
   };
   return { version, flagsVersion: version, program };
 }

@@ -9,6 +9,7 @@ import {
   assignmentEtag,
   createAssignmentSigner,
   renewalSlot,
+  tufTargetOf,
   verifyAssignment,
 } from '../../src/trust/assignment.ts';
 import { keySet, signJws } from '../../src/trust/jws.ts';
@@ -44,6 +45,7 @@ const assigned = {
   manifest,
   snapshot: 'a'.repeat(40) as SnapshotId,
   commit: 'b'.repeat(40) as CommitId,
+  minMetadataVersion: 5,
 };
 const input = { device, generation: 7, pollIntervalMs: MINUTE, assigned, now: NOW };
 const nothing = { device, generation: 7, pollIntervalMs: MINUTE, now: NOW };
@@ -62,9 +64,12 @@ test('a device verifies what was signed for it', async () => {
       generation: 7,
       expiresAt: renewalSlot(device, NOW) + DAY,
       pollAfterSeconds: 60,
-      assigned,
+      assigned: { ...assigned, tufTarget: tufTargetOf(assigned) },
     },
   });
+  const { sha256, ...target } = tufTargetOf(assigned);
+  expect(assigned.revision).toBe(`sha256:${sha256}`);
+  expect(target).toEqual({ path: `manifests/thermostat/2.6.0-${sha256.slice(0, 12)}.json`, length: 327 });
 });
 
 test('S3.9 version, type, status, restart policy, image with registry and routes reach the device', async () => {

@@ -25,6 +25,7 @@ const assigned = {
   manifest,
   snapshot: 'a'.repeat(40) as SnapshotId,
   commit: 'b'.repeat(40) as CommitId,
+  minMetadataVersion: 5,
 };
 
 const claimsFor = (installBy?: Instant) =>

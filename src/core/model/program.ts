@@ -25,6 +25,8 @@ export interface Program {
   readonly flags: readonly Flag[];
   /** Every revision that an attempt of any rollout ever had: whatever else a device runs is drift. */
   readonly knownRevisions: readonly Revision[];
+  /** Products that some attempt ever was about, in order. What devices know of them must not vanish. */
+  readonly knownProducts: readonly string[];
 }
 
 export interface ProgramRollout {

@@ -1,5 +1,6 @@
 /** The program that follows from desired state and outcomes. */
 import type { DesiredState, Rollout } from '../model/desired.ts';
+import type { Revision } from '../model/ids.ts';
 import { type Attempt, knownGoodOf, type Outcomes } from '../model/outcome.ts';
 import type { Program, ProgramCandidate, ProgramRevision, ProgramRollout } from '../model/program.ts';
 import { isEmergency } from './emergency.ts';
@@ -18,9 +19,12 @@ export function buildProgram(desired: DesiredState, outcomes: Outcomes): Program
       b.createdAt - a.createdAt ||
       (a.rollout.name < b.rollout.name ? -1 : 1),
   );
-  const known = new Set(
-    [...outcomes.values()].flatMap((attempts) => attempts.map((attempt) => attempt.revision)),
-  );
+  const known = new Set<Revision>();
+  const products = new Set<string>();
+  for (const { revision, manifest } of [...outcomes.values()].flat()) {
+    known.add(revision);
+    products.add(manifest.product);
+  }
   return {
     fleet: desired.fleet.name,
     rollouts: rollouts.map(({ rollout, attempts }) => programOf(rollout, attempts)),
@@ -30,6 +34,7 @@ export function buildProgram(desired: DesiredState, outcomes: Outcomes): Program
     sites: Object.fromEntries(desired.sites),
     flags: [...desired.flags.values()].sort((a, b) => (a.name < b.name ? -1 : 1)),
     knownRevisions: [...known].sort(),
+    knownProducts: [...products].sort(),
   };
 }
 

@@ -26,6 +26,11 @@ export function artifactTarget(product: string, { name, sha256 }: Pick<Artifact,
   return `artifacts/${product}/${sha256.slice(0, DIGEST_DIGITS)}-${name}`;
 }
 
+/** Leave that people give to go below a device's floors. */
+export function permitsTarget(product: string): string {
+  return `permits/${product}.json`;
+}
+
 /** The manifest's bytes as a target: those that its revision digests. */
 export function manifestBytes(manifest: Manifest): Uint8Array {
   let bytes = known.get(manifest);
@@ -53,7 +58,7 @@ export function contentOf(program: Program, assignmentKeys: PublicKeySet): Conte
       ofProduct[artifactTarget(product, artifact)] = artifactFile(artifact);
   }
   return {
-    products: [...manifests.keys()].sort(),
+    products: [...new Set([...program.knownProducts, ...manifests.keys()])].sort(),
     files,
     shared: [ASSIGNMENT_KEYS],
     manifests: new Map(Array.from(manifests, ([product, paths]) => [product, [...paths]])),

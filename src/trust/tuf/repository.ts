@@ -29,6 +29,7 @@ import {
   type TopLevelRole,
   type TufKey,
 } from './metadata.ts';
+import { artifactsRole, manifestsRole } from './roles.ts';
 import { type Signer, signMetadata } from './signer.ts';
 
 /** What devices may be told to install, and with which keys they are told. */
@@ -108,9 +109,6 @@ export const LIFETIMES: Readonly<
 };
 
 const TIMESTAMP_EVERY_MS: DurationMs = HOUR;
-
-export const artifactsRole = (product: string) => `artifacts-${product}`;
-export const manifestsRole = (product: string) => `manifests-${product}`;
 
 export interface RepositoryRequest {
   readonly previous: RepositoryState | undefined;

@@ -75,6 +75,7 @@ export function programOf(...rollouts: readonly Partial<ProgramRollout>[]): Prog
     sites: {},
     flags: [],
     knownRevisions: [1, 2, 3].map(revision),
+    knownProducts: [],
   };
 }
 

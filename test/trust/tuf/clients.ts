@@ -1,4 +1,4 @@
-/** Unmodified TUF clients against a fleet's server over HTTP. */
+/** TUF clients against a fleet's server over HTTP: unmodified ones, and ours. */
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,15 +6,25 @@ import { Updater as Newest } from 'tuf-js';
 import { Updater as Five } from 'tuf-js-5';
 import { onTestFinished, vi } from 'vitest';
 import type { Instant } from '../../../src/core/model/time.ts';
+import {
+  downloadTarget,
+  findTarget,
+  httpFetch,
+  refresh,
+  type TrustedFiles,
+} from '../../../src/verify/index.ts';
 
-export const CLIENTS = [
-  ['tuf-js, newest', Newest],
-  ['tuf-js 5', Five],
-] as const;
+type MakeClient = (server: { readonly url: string; readonly root: Uint8Array }) => Promise<TestedClient>;
 
-export type StockUpdater = typeof Newest | typeof Five;
+export const CLIENTS: readonly (readonly [string, MakeClient])[] = [
+  ['tuf-js, newest', (server) => stockClient(Newest, server)],
+  ['tuf-js 5', (server) => stockClient(Five, server)],
+  ['ours', ourClient],
+];
 
-export interface StockClient {
+type StockUpdater = typeof Newest | typeof Five;
+
+export interface TestedClient {
   /** A refresh at `now`, as a device makes one. Throws what the client throws. */
   refresh(now: Instant): Promise<void>;
   /** The content of a target, after a refresh; undefined where no role lists it. */
@@ -26,10 +36,10 @@ export interface StockClient {
 }
 
 /** A client that knows nothing but 1.root.json and where the server is. */
-export async function stockClient(
+async function stockClient(
   Updater: StockUpdater,
   { url, root }: { readonly url: string; readonly root: Uint8Array },
-): Promise<StockClient> {
+): Promise<TestedClient> {
   const folder = await mkdtemp(join(tmpdir(), 'tidegate-tuf-'));
   onTestFinished(() => rm(folder, { recursive: true }));
   await writeFile(join(folder, 'root.json'), root);
@@ -62,5 +72,37 @@ export async function stockClient(
         return info === undefined ? undefined : await readFile(await updater.downloadTarget(info));
       }),
     metadata: async (role) => JSON.parse(await readFile(join(folder, `${role}.json`), 'utf8')),
+  };
+}
+
+async function ourClient({
+  url,
+  root,
+}: {
+  readonly url: string;
+  readonly root: Uint8Array;
+}): Promise<TestedClient> {
+  let files: TrustedFiles = { root: Buffer.from(root).toString(), roles: {} };
+  const ports = (now: Instant) => ({
+    fetch: httpFetch(url),
+    async keep(kept: TrustedFiles) {
+      files = kept;
+    },
+    now,
+  });
+  return {
+    async refresh(now) {
+      await refresh(files, ports(now));
+    },
+    async target(path, now) {
+      await refresh(files, ports(now));
+      const { target } = await findTarget(files, path, ports(now));
+      return target === undefined ? undefined : Buffer.from(await downloadTarget(path, target, ports(now)));
+    },
+    async metadata(role) {
+      const text =
+        role === 'root' || role === 'timestamp' || role === 'snapshot' ? files[role] : files.roles[role];
+      return JSON.parse(text ?? '');
+    },
   };
 }

@@ -1,0 +1,9 @@
+/** The names of what a product's metadata is signed under. */
+
+export function artifactsRole(product: string): string {
+  return `artifacts-${product}`;
+}
+
+export function manifestsRole(product: string): string {
+  return `manifests-${product}`;
+}
