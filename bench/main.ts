@@ -4,6 +4,7 @@
  */
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import { coldPolls } from './cold-polls.ts';
+import { metadata } from './metadata.ts';
 import { pollWork } from './poll-work.ts';
 import { quietPass } from './quiet-pass.ts';
 import { recount } from './recount.ts';
@@ -19,6 +20,7 @@ const BENCHES: Readonly<Record<string, () => Promise<readonly string[]> | AsyncI
   recount,
   'quiet-pass': quietPass,
   releases,
+  metadata,
 };
 
 const wanted = process.argv.slice(2);

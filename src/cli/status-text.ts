@@ -36,6 +36,11 @@ export interface FleetStatus {
   /** The last pass failed. */
   readonly error?: string | null;
   readonly passedAt?: Instant | null;
+  readonly trust?: {
+    readonly development: boolean;
+    /** Metadata that should have been renewed by now. */
+    readonly expiring: readonly { readonly role: string; readonly expiresAt: Instant }[];
+  } | null;
   readonly devices: FleetCounts;
   readonly rollouts: readonly RolloutStatus[];
 }
@@ -167,12 +172,28 @@ function headLines(status: FleetStatus, now: Instant, out: Paper): string[] {
   const more = problems.length - PROBLEMS_SHOWN;
   if (more > 0)
     lines.push(`    and ${plural(more, 'more problem')}: tidegate status --format json has them all`);
+  lines.push(...trustLines(status, now, out));
   if (status.held) lines.push(...alarm('yellow', `! nothing opens: ${status.held}`));
   if (status.error) lines.push(...alarm('red', `✗ the last pass failed and is tried again: ${status.error}`));
   if (typeof passedAt === 'number' && now - passedAt > PASS_AGE_MAX) {
     lines.push(
       ...alarm('red', `✗ the last pass was ${formatRelative(passedAt, now)}: what follows may be old`),
     );
+  }
+  return lines;
+}
+
+function trustLines({ trust }: FleetStatus, now: Instant, out: Paper): string[] {
+  if (!trust) return [];
+  const lines = trust.expiring.flatMap(({ role, expiresAt }) =>
+    wrap(
+      `! the metadata of ${role} ${expiresAt > now ? 'expires' : 'expired'} ${formatWhen(expiresAt, now)}: after that devices install nothing`,
+      out,
+    ).map((line) => out.paint('yellow', line)),
+  );
+  if (trust.development) {
+    const text = 'development trust: this server holds every key, and whoever has it has the fleet';
+    lines.push(...wrap(text, out).map((line) => out.paint('dim', line)));
   }
   return lines;
 }

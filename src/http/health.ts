@@ -5,10 +5,11 @@
  */
 import { Hono } from 'hono';
 import type { Clock } from '../clock.ts';
-import { formatDuration, type Instant, MINUTE } from '../core/model/time.ts';
+import { formatDuration, HOUR, type Instant, MINUTE } from '../core/model/time.ts';
 import type { ReconcilerState } from '../reconcile/reconciler.ts';
 import type { HeldBy } from '../reconcile/record.ts';
 import type { Store } from '../store/store.ts';
+import { expiring } from '../trust/tuf/expiry.ts';
 import { problem } from './problem.ts';
 
 export interface HealthOptions {
@@ -46,6 +47,7 @@ const HELD_BY: Readonly<Record<HeldBy, string>> = {
   repository: 'the repository cannot be reached or read',
   record: 'the branch outcomes cannot be followed or written',
   clock: 'the clock jumped and is doubted for ten minutes',
+  trust: 'TUF metadata cannot be signed',
 };
 
 function unreadiness({ wanted, published }: ReconcilerState): readonly string[] {
@@ -67,12 +69,23 @@ async function storeFailure(store: HealthOptions['store']): Promise<readonly str
   }
 }
 
-function warningsOf({ wanted, error, heldBy, passedAt }: ReconcilerState, now: Instant): readonly string[] {
+function warningsOf(
+  { wanted, error, heldBy, passedAt, tuf }: ReconcilerState,
+  now: Instant,
+): readonly string[] {
   const warnings: string[] = [];
   if (wanted?.desired !== undefined && wanted.desired.commit !== wanted.head) {
     warnings.push('the newest commit is broken; the last good snapshot stays in force');
   }
   if (heldBy !== undefined) warnings.push(`nothing opens: ${HELD_BY[heldBy]}`);
+  for (const { role, expiresAt } of tuf === undefined ? [] : expiring(tuf, now)) {
+    const left = expiresAt - now;
+    warnings.push(
+      left > 0
+        ? `the metadata of ${role} expires in ${formatDuration(Math.floor(left / HOUR) * HOUR)}, after which devices install nothing`
+        : `the metadata of ${role} has expired: devices install nothing`,
+    );
+  }
   if (error !== undefined) warnings.push('the last pass failed and is tried again');
   if (passedAt !== undefined && now - passedAt > PASS_AGE_MAX_MS) {
     warnings.push(`nothing opens: the last pass went through ${formatDuration(now - passedAt)} ago`);

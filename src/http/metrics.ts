@@ -12,6 +12,7 @@ import { ROLLOUT_STATES, type RolloutStatus, rolloutStatuses } from '../core/sta
 import type { ReconcileEvent } from '../reconcile/event.ts';
 import type { ReconcilerState } from '../reconcile/reconciler.ts';
 import { HOLDERS } from '../reconcile/record.ts';
+import { expiriesOf } from '../trust/tuf/expiry.ts';
 import { createRequestCounts, type RequestCounts } from './request-counts.ts';
 
 export interface Metrics {
@@ -118,8 +119,14 @@ function createGauges(registers: Registry[]) {
     }),
     held: new Gauge({
       name: 'tidegate_held',
-      help: '1 while nothing opens, by what holds it: the repository, its record on the branch outcomes, or the clock.',
+      help: '1 while nothing opens, by what holds it: the repository, its record on the branch outcomes, the clock, or trust that cannot be signed.',
       labelNames: ['by'],
+      registers,
+    }),
+    metadataExpiry: new Gauge({
+      name: 'tidegate_metadata_expiry_timestamp_seconds',
+      help: 'When the TUF metadata of a role expires, in Unix seconds; devices install nothing after that.',
+      labelNames: ['role'],
       registers,
     }),
     lastPass: new Gauge({
@@ -144,6 +151,10 @@ function readState(gauges: Gauges, state: ReconcilerState): void {
   gauges.headInForce.set(desired !== undefined && desired.commit === wanted?.head ? 1 : 0);
   gauges.lastPass.set((passedAt ?? 0) / SECOND);
   for (const by of HOLDERS) gauges.held.set({ by }, state.heldBy === by ? 1 : 0);
+
+  gauges.metadataExpiry.reset();
+  for (const { role, expiresAt } of state.tuf === undefined ? [] : expiriesOf(state.tuf))
+    gauges.metadataExpiry.set({ role }, expiresAt / SECOND);
 
   for (const gauge of [gauges.rolloutDevices, gauges.rolloutState, gauges.stageDevices]) gauge.reset();
   if (desired === undefined) return;

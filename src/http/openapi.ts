@@ -189,6 +189,10 @@ const schemas = {
       outcomesTip: orNull(OID),
       programVersion: orNull(POSITIVE),
       passedAt: orNull(INSTANT),
+      trust: {
+        ...orNull(ref('Trust')),
+        description: 'What devices verify; null before it was published.',
+      },
       devices: object({
         total: COUNT,
         status: object(Object.fromEntries(DEVICE_STATUSES.map((status) => [status, COUNT]))),
@@ -200,6 +204,20 @@ const schemas = {
       error: { type: 'string', description: 'Why the last pass failed.' },
     },
   ),
+  Trust: object({
+    development: {
+      type: 'boolean',
+      description: 'This server holds every key: whoever has it has the fleet.',
+    },
+    metadataVersion: POSITIVE,
+    rootVersion: POSITIVE,
+    nextExpiry: orNull(ref('Expiry')),
+    expiring: {
+      ...arrayOf(ref('Expiry')),
+      description: 'With less than a third of their life left; devices install nothing after that.',
+    },
+  }),
+  Expiry: object({ role: TEXT, expiresAt: INSTANT }),
   DocumentProblem: object({
     file: TEXT,
     line: POSITIVE,

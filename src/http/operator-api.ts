@@ -24,6 +24,8 @@ import {
 } from '../core/status.ts';
 import type { ReconcilerState } from '../reconcile/reconciler.ts';
 import type { Store } from '../store/store.ts';
+import { expiriesOf, expiring } from '../trust/tuf/expiry.ts';
+import type { RepositoryState } from '../trust/tuf/repository.ts';
 import { problem } from './problem.ts';
 
 export interface OperatorApiOptions {
@@ -43,7 +45,7 @@ export const DEVICES_LIMIT = { max: 1000, default: 100 } as const;
 
 export function operatorApi(options: OperatorApiOptions): Hono {
   const app = new Hono();
-  app.get('/api/status', () => fleetStatus(options.state()));
+  app.get('/api/status', () => fleetStatus(options.state(), options.clock.now()));
   app.get('/api/rollouts', (c) => listRollouts(options.state(), c.req.raw));
   app.get('/api/rollouts/:name', (c) => showRollout(options.state(), c.req.param('name')));
   app.get('/api/devices', (c) => listDevices(options, c.req.raw));
@@ -54,7 +56,7 @@ export function operatorApi(options: OperatorApiOptions): Hono {
 
 // GET /api/status
 
-function fleetStatus(state: ReconcilerState): Response {
+function fleetStatus(state: ReconcilerState, now: Instant): Response {
   const { wanted, tip, published, held, error, passedAt, tally } = state;
   const desired = wanted?.desired;
   return respond(
@@ -69,12 +71,24 @@ function fleetStatus(state: ReconcilerState): Response {
       programVersion: published?.version ?? null,
       held,
       error,
+      trust: state.tuf === undefined ? null : trustStatus(state.tuf, now),
       passedAt: passedAt ?? null,
       devices: fleetCounts(tally),
       rollouts: statusesOf(state),
     },
     instantsAsText,
   );
+}
+
+function trustStatus(tuf: RepositoryState, now: Instant) {
+  const [next] = expiriesOf(tuf);
+  return {
+    development: tuf.development,
+    metadataVersion: tuf.version,
+    rootVersion: tuf.root.version,
+    nextExpiry: next ?? null,
+    expiring: expiring(tuf, now),
+  };
 }
 
 // GET /api/rollouts

@@ -173,6 +173,13 @@ export function createReconciler(
     }
   }
 
+  /** Devices install nothing that metadata does not list. */
+  function unsigned(): Hold | undefined {
+    const trouble = tuf.trouble();
+    if (trouble === undefined) return undefined;
+    return { by: 'trust', reason: `metadata cannot be signed: ${trouble}` };
+  }
+
   /** What devices are answered by. */
   function served(): void {
     const { published, tuf: _tuf, tufTrouble: _trouble, ...rest } = state;
@@ -196,7 +203,11 @@ export function createReconciler(
       return { again: false, wakeAt: now + BEHIND_MS };
     }
     state = { ...state, confirmedAt: now };
-    const { repository, wanted } = await readRepository(known);
+    const { published } = state;
+    if (published !== undefined) await tuf.renew(published.program, now);
+    const read = await readRepository(known);
+    const { wanted } = read;
+    const repository = { ...read.repository, hold: read.repository.hold ?? unsigned() };
     step('read');
     announce(wanted, now);
     state = { ...state, wanted, outcomes: repository.outcomes, tip: repository.tip };

@@ -20,8 +20,11 @@ export interface Hold {
   readonly reason: string;
 }
 
-/** `repository`: it is away or cannot be read. `record`: `outcomes` cannot be followed or written. `clock`: it jumped. */
-export const HOLDERS = ['repository', 'record', 'clock'] as const;
+/**
+ * `repository`: it is away or cannot be read. `record`: `outcomes` cannot be followed or written. `clock`: it jumped. `trust`:
+ * metadata cannot be signed, without which no device installs anything.
+ */
+export const HOLDERS = ['repository', 'record', 'clock', 'trust'] as const;
 export type HeldBy = (typeof HOLDERS)[number];
 
 /** `known` is the last tip that was read, if one was. Equal readings are one object. */

@@ -19,6 +19,8 @@ export interface TufPublication {
   trouble(): string | undefined;
   /** Reads what another process may have published. */
   refresh(): Promise<void>;
+  /** Signs anew what has to be, for the program that is served. Throws {@link Overtaken}. */
+  renew(program: Program, now: Instant): Promise<void>;
   /**
    * Lists what the program may give. `floor`: versions go above it. Throws {@link Overtaken} where another process published, and
    * {@link MetadataError} where something that the program may give is not listed and cannot be.
@@ -78,6 +80,11 @@ export function createTufPublication({
     state: () => state,
     trouble: () => trouble,
     refresh,
+
+    async renew(program, now) {
+      if (state === undefined || now < renewalAt(state)) return;
+      await this.publish(program, { now, floor: async () => 0 });
+    },
 
     async publish(program, { now, floor }) {
       if (!isRead) await refresh();

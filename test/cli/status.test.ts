@@ -44,6 +44,7 @@ describe('against a server', () => {
       err: '',
       out: `homes, 40 devices: 40 never heard of
 in force: snapshot 0f8e280689, commit 60276f66c6
+development trust: this server holds every key, and whoever has it has the fleet
 
 ▶ thermostat-firmware  running  thermostat@2.5.0 (attempt 1)
   ▶ canary  ░░░░░░░░░░░░░░░░░░░░  5 pending

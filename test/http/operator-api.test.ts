@@ -50,6 +50,7 @@ test('before the repository was read the status has the same shape and says so',
       outcomesTip: null,
       programVersion: null,
       passedAt: null,
+      trust: null,
       devices: {
         total: 0,
         status: { unknown: 0, registered: 0, pending: 0, inSync: 0, error: 0, drifted: 0 },

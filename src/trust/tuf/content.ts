@@ -79,14 +79,14 @@ export function revisionsIn({ rollouts }: Program): readonly ProgramRevision[] {
 /** The floors are part of what is signed: who may change a manifest may not lower them. */
 export function artifactFile({ sizeBytes, sha256, securityEpoch, hardwareIds }: Artifact): TargetFile {
   const custom = {
-    ...(securityEpoch === undefined ? {} : { securityEpoch }),
     ...(hardwareIds === undefined || hardwareIds.length === 0
       ? {}
       : { hardwareIds: [...hardwareIds].sort() }),
+    ...(securityEpoch === undefined ? {} : { securityEpoch }),
   };
   return {
-    length: sizeBytes,
-    hashes: { sha256 },
     ...(Object.keys(custom).length === 0 ? {} : { custom }),
+    hashes: { sha256 },
+    length: sizeBytes,
   };
 }

@@ -133,8 +133,16 @@ export function expiresAt({ expires }: Pick<Signed, 'expires'>): Instant {
 
 /** What signatures cover. */
 export function signedBytes(signed: Signed): Buffer {
-  return Buffer.from(canonicalJson(signed));
+  let bytes = covered.get(signed);
+  if (bytes === undefined) {
+    bytes = Buffer.from(canonicalJson(signed));
+    covered.set(signed, bytes);
+  }
+  return bytes;
 }
+
+/** Signed and then checked: large metadata is written out once. */
+const covered = new WeakMap<Signed, Buffer>();
 
 /**
  * The keys of `role` that have signed. A key counts once, under the id that its own bytes have: two names for one key would

@@ -6,7 +6,6 @@
  * Nothing is written here. What is returned is published as a whole, or not at all.
  */
 import { hash } from 'node:crypto';
-import { canonicalJson, sha256Hex } from '../../core/model/manifest.ts';
 import { DAY, type DurationMs, HOUR, type Instant, SECOND } from '../../core/model/time.ts';
 import {
   type DelegatedRole,
@@ -73,7 +72,9 @@ export interface RepositoryState {
   readonly version: number;
   readonly expires: Instant;
   readonly signedAt: Instant;
-  readonly rootVersion: number;
+  readonly root: { readonly version: number; readonly expires: Instant };
+  /** The server holds every key, those of people included. */
+  readonly development: boolean;
   /** All roles but root and timestamp, by name. None ever goes. */
   readonly roles: Readonly<Record<string, RoleState>>;
   /** By target path of a manifest: the version of its role from which on it is listed. */
@@ -128,7 +129,7 @@ export async function nextRepository(request: RepositoryRequest): Promise<NextRe
   const files = new Map<string, Uint8Array>();
   const roles: Record<string, RoleState> = { ...previous?.roles };
   const since: Record<string, number> = {};
-  const made = new Map<string, Envelope>();
+  const made = new Map<string, SignedFile<Signed>>();
 
   const versionAfter = (last: number | undefined) =>
     Math.max((last ?? 0) + 1, floor + 1, Math.floor(now / SECOND));
@@ -144,14 +145,23 @@ export async function nextRepository(request: RepositoryRequest): Promise<NextRe
   ): Promise<number> {
     const { says, signer, lifetime } = given;
     const before = roles[name];
-    const digest = sha256Hex(canonicalJson({ says, keyid: signer.keyid }));
+    const digest = hash('sha256', `${signer.keyid} ${JSON.stringify(says)}`);
     if (before?.content === digest && before.renewAt !== undefined && now < before.renewAt)
       return before.version;
     const version = versionAfter(before?.version);
     const expires = formatExpires(now + lifetime);
-    const common = { spec_version: SPEC_VERSION, version, expires };
+    // In the order that signatures cover: large metadata is written once, as it is.
     const signed: Signed =
-      'meta' in says ? { _type: 'snapshot', ...common, ...says } : { _type: 'targets', ...common, ...says };
+      'meta' in says
+        ? { _type: 'snapshot', expires, meta: says.meta, spec_version: SPEC_VERSION, version }
+        : {
+            _type: 'targets',
+            ...(says.delegations === undefined ? {} : { delegations: says.delegations }),
+            expires,
+            spec_version: SPEC_VERSION,
+            targets: says.targets,
+            version,
+          };
     const envelope = await signMetadata(signed, [signer]);
     keep(name, envelope, {
       bytes: Buffer.from(JSON.stringify(envelope)),
@@ -167,7 +177,7 @@ export async function nextRepository(request: RepositoryRequest): Promise<NextRe
     { bytes, ...kept }: Pick<RoleState, 'content' | 'renewAt'> & { readonly bytes: Uint8Array },
   ): void {
     const { version } = envelope.signed;
-    made.set(name, envelope);
+    made.set(name, { envelope, bytes });
     files.set(`metadata/${version}.${name}.json`, bytes);
     roles[name] = {
       version,
@@ -230,11 +240,10 @@ export async function nextRepository(request: RepositoryRequest): Promise<NextRe
 
   const meta: Record<string, MetaFile> = {};
   for (const [name, { version, length, hashes }] of Object.entries(sorted(roles)))
-    if (name !== 'snapshot') meta[`${name}.json`] = { version, length, hashes };
+    if (name !== 'snapshot') meta[`${name}.json`] = { hashes, length, version };
   await role('snapshot', { says: { meta }, signer: signers.snapshot, lifetime: LIFETIMES.snapshot });
 
-  const rootVersion = root.version;
-  const isSame = made.size === 0 && previous?.rootVersion === rootVersion;
+  const isSame = made.size === 0 && previous?.root.version === root.version;
   if (isSame && previous !== undefined && now < previous.signedAt + TIMESTAMP_EVERY_MS) return undefined;
 
   const snapshot = roles['snapshot'];
@@ -249,11 +258,13 @@ export async function nextRepository(request: RepositoryRequest): Promise<NextRe
     },
   };
   const envelope = await signMetadata(timestamp, [signers.timestamp]);
-  files.set('metadata/timestamp.json', Buffer.from(JSON.stringify(envelope)));
+  const bytes = Buffer.from(JSON.stringify(envelope));
+  made.set('timestamp', { envelope, bytes });
+  files.set('metadata/timestamp.json', bytes);
   for (const { bytes, envelope: each } of trust.roots) {
     // One version is one file for ever, whichever server made it.
     const { version } = each.signed;
-    if (version > (previous?.rootVersion ?? 0)) files.set(rootPlace(version), bytes);
+    if (version > (previous?.root.version ?? 0)) files.set(rootPlace(version), bytes);
   }
   for (const [path, bytes] of content.files) {
     if (previous?.since[path] === undefined) files.set(targetPlace(path, digestOf(bytes)), bytes);
@@ -268,19 +279,19 @@ export async function nextRepository(request: RepositoryRequest): Promise<NextRe
     version: timestamp.version,
     expires: expiresAt(timestamp),
     signedAt: now,
-    rootVersion,
+    root: { version: root.version, expires: expiresAt(root) },
+    development: !trust.offline.has('targets'),
     roles,
     since,
   };
-  for (const [name, each] of [...made, ['timestamp', envelope] as const])
-    checkMade(name, each, { root, delegations });
+  for (const [name, each] of made) checkMade(name, each, { root, delegations });
   return { state, files, needed };
 }
 
 /** Whether clients would take what was made: throws {@link MetadataError} where they would not. */
 function checkMade(
   name: string,
-  envelope: Envelope,
+  { envelope, bytes }: SignedFile<Signed>,
   { root, delegations }: { readonly root: Root; readonly delegations: Delegations | undefined },
 ): void {
   const file = `${name}.json`;
@@ -295,7 +306,7 @@ function checkMade(
       );
     requireSigned(envelope, role, { keys: delegations.keys, name: file });
   }
-  const { length } = Buffer.from(JSON.stringify(envelope));
+  const length = bytes.byteLength;
   if (length > LENGTH_MAX[type])
     throw new MetadataError('too-large', `${file} has ${length} bytes, and clients take ${LENGTH_MAX[type]}`);
 }
@@ -325,7 +336,7 @@ function filesAsTargets({ files }: Content, paths: readonly string[]): Readonly<
   for (const path of [...paths].sort()) {
     const bytes = files.get(path);
     if (bytes !== undefined)
-      targets[path] = { length: bytes.byteLength, hashes: { sha256: digestOf(bytes) } };
+      targets[path] = { hashes: { sha256: digestOf(bytes) }, length: bytes.byteLength };
   }
   return targets;
 }
@@ -356,7 +367,9 @@ function delegationsOf(
 }
 
 function sorted<Value>(record: Readonly<Record<string, Value>>): Readonly<Record<string, Value>> {
-  return Object.fromEntries(Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1)));
+  const copy: Record<string, Value> = {};
+  for (const key of Object.keys(record).sort()) copy[key] = record[key] as Value;
+  return copy;
 }
 
 function digestOf(bytes: Uint8Array): string {

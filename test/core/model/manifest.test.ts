@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { canonicalize } from '@tufjs/canonical-json';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { shortRevision } from '../../../src/core/model/ids.ts';
@@ -52,6 +53,22 @@ describe('canonical JSON', () => {
         expect(canonicalJson(reversed(value))).toBe(canonicalJson(value));
       }),
     );
+  });
+
+  test('is what the library of the TUF clients makes of it, whatever the order of keys', () => {
+    fc.assert(
+      fc.property(json, (value) => {
+        expect(canonicalJson(value)).toBe(canonicalize(value));
+        expect(canonicalJson(reversed(value))).toBe(canonicalize(value));
+        const ordered =
+          value === null || typeof value !== 'object' ? value : JSON.parse(JSON.stringify(value));
+        expect(canonicalJson(ordered)).toBe(canonicalize(ordered));
+      }),
+    );
+    for (const text of ['a\nb', '\\n', '\u0000', '\ud800', '\\', '"', 'ä\u2028'])
+      expect(canonicalJson({ [text]: text })).toBe(canonicalize({ [text]: text }));
+    for (const odd of [1.5, Number.NaN, undefined, { a: undefined }, [() => 1]])
+      expect(() => canonicalJson(odd)).toThrow(TypeError);
   });
 
   test('is JSON that reads back as the value, as long as no string holds control characters', () => {
