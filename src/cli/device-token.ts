@@ -36,7 +36,7 @@ export async function run(options: DeviceTokenOptions, io: Io): Promise<ExitCode
   const now = io.clock.now();
   const expiresAt = now + parseExpiry(options.expires);
   const fleet = options.fleet ?? (await fleetOf(options, io));
-  const keys = await openKeys(await keyFolder(options.data));
+  const keys = await openKeys(await keyFolder(options.data), io.env);
   const grant = { fleet, tags, expiresAt, now, ...(id === undefined ? {} : { id }) };
   io.out.lines([await mintEnrolmentToken(keys, grant)]);
   const whom = id === undefined ? 'any device' : `device ${id}`;

@@ -63,7 +63,7 @@ export async function run(options: ServeOptions, io: Io): Promise<ExitCode> {
   const forge = forgeFor(options.repo, io);
   const log = (line: string) => io.out.lines([`${formatInstant(io.clock.now())} ${line}`]);
   await refuseForgottenOutcomes(options.repo);
-  const keys = await openDataFolder(options.data);
+  const keys = await openDataFolder(options.data, io.env);
   const lock = holdFolder(options.data);
   if (lock === undefined) {
     throw new CommandError(
@@ -133,10 +133,10 @@ async function refuseForgottenOutcomes(repo: string): Promise<void> {
 }
 
 /** Makes the folder if it is not there, and its keys if they are not. What the system refuses becomes a sentence. */
-async function openDataFolder(folder: string): Promise<Keys> {
+async function openDataFolder(folder: string, env: Io['env']): Promise<Keys> {
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    return await openKeys(join(folder, 'keys'));
+    return await openKeys(join(folder, 'keys'), env);
   } catch (error) {
     const advice = FOLDER_ADVICE.get(errorCode(error) ?? '');
     if (advice === undefined) throw error;

@@ -3,11 +3,12 @@
  * use and lie as PKCS8 PEM files in a folder of their own. A device's private key is never among them: devices make
  * and keep theirs.
  */
-import { createPrivateKey, generateKeyPairSync, type KeyObject, randomUUID } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes, randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
 import { link, mkdir, open, readFile, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Instant } from '../core/model/time.ts';
+import { encryptPrivateKey, IV_BYTES, isEncrypted, SALT_BYTES } from './encrypted-key.ts';
 import { KeyFileError } from './errors.ts';
 import { publicKeyOf, type SigningKey, signingKey } from './signing-key.ts';
 import { developmentTrust, type PublishedRoot, type RootFiles } from './tuf/development.ts';
@@ -33,7 +34,10 @@ export interface TufKeys {
  * The keys in `folder`, made if they are not there yet; processes that start at once end up with the same ones.
  * Throws {@link KeyFileError} where somebody else could read or replace a key, or where a file holds no Ed25519 key.
  */
-export async function openKeys(folder: string): Promise<Keys> {
+export async function openKeys(
+  folder: string,
+  env: Readonly<Record<string, string | undefined>> = {},
+): Promise<Keys> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const mode = (await stat(folder)).mode & 0o777;
   if (HAS_MODES && (mode & 0o022) !== 0) {
@@ -42,7 +46,15 @@ export async function openKeys(folder: string): Promise<Keys> {
       `only its owner may write here, found mode ${octal(mode)}; run "chmod 700" on the folder`,
     );
   }
-  return await makeKeys((name) => openKey(join(folder, `${name}.pem`)), rootFilesIn(folder));
+  const passphrase = env[PASSPHRASE] || undefined;
+  const open = (name: string) => {
+    const variable = `TIDEGATE_KEY_${name.toUpperCase()}`;
+    const given = env[variable];
+    return given
+      ? readKey(given, { where: variable, passphrase })
+      : openKey(join(folder, `${name}.pem`), passphrase);
+  };
+  return await makeKeys(open, rootFilesIn(folder));
 }
 
 /** Keys that live in memory only, for simulations and tests. */
@@ -107,30 +119,43 @@ function rootFilesIn(folder: string): RootFiles {
 // Windows has no such modes: Node reports every file as readable by all.
 const HAS_MODES = process.platform !== 'win32';
 
-async function openKey(path: string): Promise<SigningKey> {
+async function openKey(path: string, passphrase: string | undefined): Promise<SigningKey> {
   let pem = await readKeyFile(path);
   if (pem === undefined) {
-    await writeKeyFileOnce(path);
+    await writeKeyFileOnce(path, passphrase);
     pem = await readKeyFile(path);
   }
   if (pem === undefined) throw new KeyFileError(path, 'was removed while it was being made; start again');
+  return await readKey(pem, { where: path, passphrase });
+}
 
+async function readKey(
+  pem: string,
+  { where, passphrase }: { readonly where: string; readonly passphrase: string | undefined },
+): Promise<SigningKey> {
+  if (isEncrypted(pem) && passphrase === undefined)
+    throw new KeyFileError(where, `is encrypted; say its passphrase in ${PASSPHRASE}`);
   let key: KeyObject;
   try {
-    key = createPrivateKey(pem);
+    key = createPrivateKey({ key: pem, ...(passphrase === undefined ? {} : { passphrase }) });
   } catch (cause) {
-    const expected = 'expected an unencrypted PKCS8 private key in PEM form';
-    throw new KeyFileError(path, `${expected}; restore it, or move it away to have a new one made`, cause);
+    const message = isEncrypted(pem)
+      ? `cannot be decrypted; ${PASSPHRASE} must be the passphrase that it was encrypted with`
+      : 'expected a PKCS8 private key in PEM form; restore it, or take it away to have a new one made';
+    throw new KeyFileError(where, message, cause);
   }
   if (key.asymmetricKeyType !== 'ed25519') {
     const found = key.asymmetricKeyType ?? 'an unknown type';
     throw new KeyFileError(
-      path,
-      `expected an Ed25519 key, found ${found}; move it away to have a new one made`,
+      where,
+      `expected an Ed25519 key, found ${found}; take it away to have a new one made`,
     );
   }
   return signingKey(key);
 }
+
+/** What key files are encrypted with. */
+const PASSPHRASE = 'TIDEGATE_KEYS_PASSPHRASE';
 
 /** The file's text, or undefined where there is none. */
 async function readKeyFile(path: string): Promise<string | undefined> {
@@ -153,10 +178,18 @@ async function readKeyFile(path: string): Promise<string | undefined> {
  * Makes a key and gives it the name `path`, unless that name is taken by then. A link, not a rename: a rename would
  * replace the key of a process that was faster and has begun to sign with it.
  */
-async function writeKeyFileOnce(path: string): Promise<void> {
+async function writeKeyFileOnce(path: string, passphrase: string | undefined): Promise<void> {
   const { privateKey } = generateKeyPairSync('ed25519');
   // The public key names the temporary file: two processes never choose the same one.
-  await writeFileOnce(path, privateKey.export({ type: 'pkcs8', format: 'pem' }), publicKeyOf(privateKey));
+  const pem =
+    passphrase === undefined
+      ? privateKey.export({ type: 'pkcs8', format: 'pem' })
+      : encryptPrivateKey(privateKey, {
+          passphrase,
+          salt: randomBytes(SALT_BYTES),
+          iv: randomBytes(IV_BYTES),
+        });
+  await writeFileOnce(path, pem, publicKeyOf(privateKey));
 }
 
 /** A file that is whole, for its owner only, and not replaced where it is there. */

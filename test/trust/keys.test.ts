@@ -86,7 +86,7 @@ test('a file that holds no key, or a key of another kind, is refused by name', a
   await openKeys(folder);
   const path = join(folder, 'enrolment.pem');
   await writeFile(path, 'not a key');
-  await expect(openKeys(folder)).rejects.toThrow(`${path}: expected an unencrypted PKCS8 private key`);
+  await expect(openKeys(folder)).rejects.toThrow(`${path}: expected a PKCS8 private key`);
 
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   await writeFile(path, privateKey.export({ type: 'pkcs8', format: 'pem' }));
