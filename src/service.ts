@@ -25,6 +25,7 @@ import {
   type ReconcilerOptions,
   type ReconcilerPorts,
 } from './reconcile/reconciler.ts';
+import type { ArtifactFolder } from './store/artifact-folder.ts';
 import { createIntake, type Intake } from './store/intake.ts';
 import type { Store } from './store/store.ts';
 import type { Keys } from './trust/keys.ts';
@@ -38,6 +39,8 @@ export interface ServicePorts {
   readonly randomHex: () => string;
   /** Protects the operators' API and the metrics; absent: they are open to whoever reaches the socket. */
   readonly apiToken?: string;
+  /** Artifacts that this server keeps itself; absent: it names mirrors. */
+  readonly artifacts?: ArtifactFolder;
   /** Where people are asked to merge what the branch refuses. */
   readonly forge?: Forge;
   /** What forges sign push events with; absent: none are taken. */
@@ -118,6 +121,7 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
     requestId,
     onError: fault,
     others: ports.webhookSecret === undefined ? [] : [webhookOf(ports.webhookSecret)],
+    ...(ports.artifacts === undefined ? {} : { artifacts: ports.artifacts }),
     ...(ports.apiToken === undefined ? {} : { apiToken: ports.apiToken }),
   });
   return {

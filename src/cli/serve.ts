@@ -14,6 +14,7 @@ import { parsePlace } from '../git/place.ts';
 import { isLoopback, listen, parseAddress } from '../http/listen.ts';
 import { judgeWebhookSecret } from '../http/webhook.ts';
 import { createService } from '../service.ts';
+import { openArtifactFolder } from '../store/artifact-folder.ts';
 import { holdFolder } from '../store/folder-lock.ts';
 import { openStore } from '../store/open.ts';
 import { type Keys, openKeys } from '../trust/keys.ts';
@@ -97,6 +98,7 @@ export async function run(options: ServeOptions, io: Io): Promise<ExitCode> {
       store,
       keys,
       clock,
+      artifacts: openArtifactFolder(join(options.data, 'artifacts')),
       randomHex: () => randomBytes(16).toString('hex'),
       onEvent: (event) => eventLines(event, options.branch).forEach(log),
       onStep: (step, decisions) => STEPS.publish({ step, decisions }),

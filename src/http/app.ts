@@ -6,7 +6,9 @@ import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { methodNotAllowed as judgeMethod } from 'hono/method-not-allowed';
 import type { Clock } from '../clock.ts';
 import type { ReconcilerState } from '../reconcile/reconciler.ts';
+import type { ArtifactFolder } from '../store/artifact-folder.ts';
 import type { Store } from '../store/store.ts';
+import { artifactFiles } from './artifacts.ts';
 import type { EventHub } from './events.ts';
 import { requestIdOf, SECURITY_HEADERS } from './every-answer.ts';
 import { health } from './health.ts';
@@ -22,6 +24,8 @@ export interface AppParts {
   readonly state: () => ReconcilerState;
   readonly store: Pick<Store, 'device' | 'devices' | 'epoch' | 'tufFile'>;
   readonly clock: Pick<Clock, 'now'>;
+  /** Artifacts that this server keeps itself. */
+  readonly artifacts?: ArtifactFolder;
   readonly events: Pick<EventHub, 'app'>;
   readonly metrics: Pick<Metrics, 'app' | 'middleware'>;
   /** What else is served: the dashboard, webhooks. */
@@ -54,7 +58,8 @@ export function createApp(parts: AppParts): Hono<Env> {
     app.use('/metrics', guard);
   }
 
-  const own = [operatorApi(parts), events.app, metrics.app, tufFiles(parts), health(parts), openapi()];
+  const tuf = [artifactFiles(parts), tufFiles(parts)];
+  const own = [operatorApi(parts), events.app, metrics.app, ...tuf, health(parts), openapi()];
   for (const part of [parts.deviceApi, ...own, ...(parts.others ?? [])]) app.route('/', part);
 
   app.notFound((c) => notFound(c.req.raw));

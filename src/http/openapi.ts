@@ -738,6 +738,22 @@ const paths: OpenApiDocument['paths'] = {
       },
     },
   },
+  '/tuf/targets/artifacts/*': {
+    get: {
+      operationId: 'getArtifact',
+      summary: 'An artifact that TUF metadata lists, or where it is',
+      tags: ['devices'],
+      security: ANYONE,
+      parameters: [{ name: 'Range', in: 'header', schema: TEXT, description: 'One range of bytes.' }],
+      responses: {
+        200: { description: 'The artifact.', content: { 'application/octet-stream': { schema: TEXT } } },
+        206: { description: 'Part of it.', content: { 'application/octet-stream': { schema: TEXT } } },
+        304: { description: 'The client has it already.' },
+        307: { description: 'This server does not keep it; a mirror does.' },
+        ...problems({ 404: 'It is not published.', 416: 'It has no such bytes.' }),
+      },
+    },
+  },
   '/tuf/targets/*': {
     get: {
       operationId: 'getTarget',

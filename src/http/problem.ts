@@ -27,6 +27,7 @@ const PROBLEMS = {
   'id-taken': { status: 409, title: 'Another key is registered for this id' },
   'body-too-large': { status: 413, title: 'The body is too large' },
   'not-json': { status: 415, title: 'The body must be plain application/json' },
+  'range-not-satisfiable': { status: 416, title: 'The artifact has no such bytes' },
   'headers-too-large': { status: 431, title: 'The headers are too large' },
   internal: { status: 500, title: 'Tidegate failed' },
   'intake-full': { status: 503, title: 'Too many changes wait to be stored' },

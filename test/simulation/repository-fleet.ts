@@ -24,6 +24,7 @@ import {
   type VirtualDevice,
   type World,
 } from '../../src/simulate/virtual-device.ts';
+import type { ArtifactFolder } from '../../src/store/artifact-folder.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import { generateKeys, type Keys } from '../../src/trust/keys.ts';
 import { WORLD } from './fleet-files.ts';
@@ -88,6 +89,7 @@ export async function createRepositoryFleet(
     readonly world?: World;
     readonly forge?: Forge;
     readonly keys?: Keys;
+    readonly artifacts?: ArtifactFolder;
   } = {},
 ): Promise<RepositoryFleet> {
   const { checkedOut = false, world = WORLD, forge } = options;
@@ -125,6 +127,7 @@ export async function createRepositoryFleet(
       randomHex: () => sha256Hex(`repository/${drawn++}`).slice(0, 32),
       onEvent: (event) => events.push(event),
       ...(forge === undefined ? {} : { forge }),
+      ...(options.artifacts === undefined ? {} : { artifacts: options.artifacts }),
     });
   let service = await start();
 

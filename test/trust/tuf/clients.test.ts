@@ -2,12 +2,17 @@
  * What TUF clients make of the repository that a real server publishes, with somebody in between: stock ones, and ours, which
  * must take and refuse the same.
  */
-import { describe, expect, test } from 'vitest';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { DAY, HOUR, type Instant } from '../../../src/core/model/time.ts';
-import { manifestBytes, manifestTarget } from '../../../src/trust/tuf/content.ts';
+import { openArtifactFolder } from '../../../src/store/artifact-folder.ts';
+import { artifactTarget, manifestBytes, manifestTarget } from '../../../src/trust/tuf/content.ts';
 import { rollout } from '../../simulation/fleet-files.ts';
 import { CLIENTS, type TestedClient } from './clients.ts';
-import { type Attack, type ServedFleet, servedFleet } from './served-fleet.ts';
+import { type Attack, artifactOf, type ServedFleet, servedFleet } from './served-fleet.ts';
 
 const manifestOf = ({ manifest, revision }: ReturnType<ServedFleet['attempt']>) => ({
   path: manifestTarget(manifest, revision),
@@ -22,6 +27,23 @@ describe.each(CLIENTS)('%s', (_, makeClient) => {
     expect(await client.target(path, served.fleet.clock.now())).toEqual(content);
     expect(await client.target('manifests/kiosk/none.json', served.fleet.clock.now())).toBeUndefined();
     expect(await client.target('manifests/other/1.0.0.json', served.fleet.clock.now())).toBeUndefined();
+  });
+
+  test('downloads an artifact that the server keeps, and refuses one with another byte', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'tidegate-artifacts-'));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    const artifacts = openArtifactFolder(folder);
+    const { content, sha256 } = artifactOf('1.0.0');
+    await artifacts.add(Readable.from([content]));
+    const served = await servedFleet({ artifacts });
+    const client = await makeClient(served);
+    const path = artifactTarget('kiosk', { name: 'app.swu', sha256 });
+    expect(await client.target(path, served.fleet.clock.now())).toEqual(content);
+    served.attack = ({ path: asked, body }) =>
+      asked.startsWith('targets/artifacts/')
+        ? { body: Buffer.from(body.toString().replace('kiosk', 'kiosc')) }
+        : undefined;
+    await expect((await makeClient(served)).target(path, served.fleet.clock.now())).rejects.toThrow();
   });
 
   test('follows a release and its revert under rising versions, and what is renewed by time alone', async () => {

@@ -4,7 +4,7 @@ import { canonicalJson, sha256Hex } from '../../../src/core/model/manifest.ts';
 import { DAY, HOUR } from '../../../src/core/model/time.ts';
 import { LENGTH_MAX, type TopLevelRole } from '../../../src/trust/tuf/metadata.ts';
 import { rollout } from '../../simulation/fleet-files.ts';
-import { type ServedFleet, servedFleet } from './served-fleet.ts';
+import { artifactOf, type ServedFleet, servedFleet } from './served-fleet.ts';
 
 interface Published {
   readonly files: ReadonlyMap<string, { readonly text: string; readonly json: Json }>;
@@ -140,10 +140,10 @@ test('artifacts carry their floors in what people sign, and nothing where there 
   const { files, meta } = await read(served);
   const artifacts = files.get(`${meta['artifacts-kiosk.json']?.version}.artifacts-kiosk.json`)?.json.signed
     .targets;
-  const digest = Buffer.from('1.0.0'.padEnd(32, '.')).toString('hex');
+  const { sha256: digest, content } = artifactOf('1.0.0');
   expect(artifacts).toEqual({
     [`artifacts/kiosk/${digest.slice(0, 12)}-app.swu`]: {
-      length: 1000,
+      length: content.byteLength,
       hashes: { sha256: digest },
       custom: { securityEpoch: 3, hardwareIds: ['kiosk-b'] },
     },

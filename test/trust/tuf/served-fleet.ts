@@ -1,4 +1,5 @@
 /** A fleet whose server speaks HTTP, and somebody between it and its clients. */
+import { hash } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
@@ -6,9 +7,16 @@ import type { RolloutName } from '../../../src/core/model/ids.ts';
 import type { Attempt } from '../../../src/core/model/outcome.ts';
 import { listen } from '../../../src/http/listen.ts';
 import { identities } from '../../../src/simulate/simulation.ts';
+import type { ArtifactFolder } from '../../../src/store/artifact-folder.ts';
 import type { Keys } from '../../../src/trust/keys.ts';
 import { FLEET, rollout } from '../../simulation/fleet-files.ts';
 import { createRepositoryFleet, type RepositoryFleet } from '../../simulation/repository-fleet.ts';
+
+/** What the artifact of `kiosk@<version>` holds. */
+export function artifactOf(version: string): { readonly content: Buffer; readonly sha256: string } {
+  const content = Buffer.from(`kiosk ${version}\n`.repeat(100));
+  return { content, sha256: hash('sha256', content) };
+}
 
 /** `kiosk@<version>` with an artifact. */
 export function kioskWithArtifact(
@@ -18,7 +26,7 @@ export function kioskWithArtifact(
     hardwareIds = ['kiosk-b'],
   }: { securityEpoch?: number; hardwareIds?: readonly string[] } = {},
 ): Record<string, string> {
-  const sha256 = Buffer.from(version.padEnd(32, '.')).toString('hex');
+  const { sha256, content } = artifactOf(version);
   return {
     [`fleet/distribution-sets/kiosk-${version}.yaml`]: `apiVersion: tidegate.dev/v1
 kind: DistributionSet
@@ -31,7 +39,7 @@ spec:
       artifacts:
         - name: app.swu
           sha256: ${sha256}
-          sizeBytes: 1000
+          sizeBytes: ${content.byteLength}
           urls: [https://cdn.example/app-${version}.swu]
           securityEpoch: ${securityEpoch}
           hardwareIds: [${hardwareIds.join(', ')}]
@@ -63,7 +71,9 @@ export interface ServedFleet {
   release(version: string): Promise<void>;
 }
 
-export async function servedFleet(options: { readonly keys?: Keys } = {}): Promise<ServedFleet> {
+export async function servedFleet(
+  options: { readonly keys?: Keys; readonly artifacts?: ArtifactFolder } = {},
+): Promise<ServedFleet> {
   const fleet = await createRepositoryFleet(options);
   await fleet.commit('First release', {
     'fleet/fleet.yaml': FLEET,
@@ -113,13 +123,17 @@ async function startBetween(target: string) {
   const between: { url: string; attack: Attack | undefined } = { url: '', attack: undefined };
   const server = createServer(async (request, response) => {
     const url = request.url ?? '';
-    const answer = await fetch(target + url);
+    const answer = await fetch(target + url, { redirect: 'manual' });
     const body = Buffer.from(await answer.arrayBuffer());
     const path = decodeURIComponent(url.replace(/^\/tuf\//, ''));
     const before = said.get(path) ?? [];
     const changed = between.attack?.({ path, status: answer.status, body, before }) ?? {};
     if (answer.status === 200 && !before.at(-1)?.equals(body)) said.set(path, [...before, body]);
-    response.writeHead(changed.status ?? answer.status, { 'content-type': 'application/octet-stream' });
+    const location = answer.headers.get('location');
+    response.writeHead(changed.status ?? answer.status, {
+      'content-type': 'application/octet-stream',
+      ...(location === null ? {} : { location }),
+    });
     if (changed.endless !== true) {
       response.end(changed.body ?? body);
       return;
