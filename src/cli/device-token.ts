@@ -36,7 +36,7 @@ export async function run(options: DeviceTokenOptions, io: Io): Promise<ExitCode
   const now = io.clock.now();
   const expiresAt = now + parseExpiry(options.expires);
   const fleet = options.fleet ?? (await fleetOf(options, io));
-  const keys = await openKeys(await keyFolder(options.data), io.env);
+  const keys = await openKeys(await keyFolder(options.data, io.env), io.env);
   const grant = { fleet, tags, expiresAt, now, ...(id === undefined ? {} : { id }) };
   io.out.lines([await mintEnrolmentToken(keys, grant)]);
   const whom = id === undefined ? 'any device' : `device ${id}`;
@@ -82,8 +82,9 @@ async function fleetOf({ server }: DeviceTokenOptions, io: Io): Promise<string> 
 }
 
 /** Keys are the server's to make: a token signed with new ones from a wrong folder would be of no use. */
-async function keyFolder(data: string): Promise<string> {
+async function keyFolder(data: string, env: Io['env']): Promise<string> {
   const folder = join(data, 'keys');
+  if (env['TIDEGATE_KEY_ENROLMENT']) return folder;
   try {
     await access(join(folder, 'enrolment.pem'));
   } catch (error) {

@@ -75,6 +75,27 @@ export function createProgram(io: Io, onExit: (code: ExitCode) => void): Command
     )
     .action(async (options) => ends((await import('./device-token.ts')).run(options, io)));
 
+  const artifact = command(program, 'artifact', 'files that devices install');
+  command(artifact, 'add', 'print what a distribution set says of a file, and keep it where devices get it')
+    .argument('<file>', 'the file, however large')
+    .option('--url <url...>', 'mirrors that have it, in the order in which devices try them')
+    .option('--server <url>', 'where devices reach the server that is to keep it; goes with --product')
+    .option('--product <name>', 'the product of the distribution sets that name it')
+    .option('--name <name>', 'what it is called; otherwise as the file is')
+    .option('--security-epoch <number>', 'devices whose own epoch is above refuse it')
+    .option('--hardware <id...>', 'the only hardware that it is for')
+    .option('--repo <folder>', 'the working folder of the fleet repository', '.')
+    .addOption(dataFolder().default('./data'))
+    .addOption(format())
+    .addHelpText(
+      'after',
+      examples(
+        'artifact add app-1.4.0.swu --url https://cdn.example/app-1.4.0.swu https://mirror.example/app-1.4.0.swu',
+        'artifact add app-1.4.0.swu --server https://fleet.example --product kiosk --security-epoch 3 --hardware kiosk-b',
+      ),
+    )
+    .action(async (file, options) => ends((await import('./artifact-add.ts')).run({ file, ...options }, io)));
+
   return program;
 }
 

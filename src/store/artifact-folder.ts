@@ -54,30 +54,38 @@ export function openArtifactFolder(folder: string): ArtifactFolder {
       await mkdir(folder, { recursive: true, mode: 0o755 });
       const temporary = join(folder, `.${randomUUID()}`);
       const file = await open(temporary, 'wx', FILE_MODE);
-      const [sha256, sha1, md5] = ['sha256', 'sha1', 'md5'].map((name) => createHash(name));
-      if (sha256 === undefined || sha1 === undefined || md5 === undefined)
-        throw new TypeError('three digests');
-      let sizeBytes = 0;
       try {
+        let added: AddedArtifact;
         try {
-          for await (const chunk of source) {
-            for (const digest of [sha256, sha1, md5]) digest.update(chunk);
-            sizeBytes += chunk.byteLength;
-            await file.writeFile(chunk);
-          }
+          added = await digestArtifact(source, (chunk) => file.writeFile(chunk));
           await file.sync();
         } finally {
           await file.close();
         }
-        const name = sha256.digest('hex');
-        await rename(temporary, join(folder, name));
+        await rename(temporary, join(folder, added.sha256));
         const parent = await open(folder, 'r');
         await parent.sync().finally(() => parent.close());
-        return { sha256: name, sha1: sha1.digest('hex'), md5: md5.digest('hex'), sizeBytes };
+        return added;
       } catch (error) {
         await unlink(temporary).catch(() => undefined);
         throw error;
       }
     },
   };
+}
+
+/** What a file is known by, however large it is; `keep` is given each part of it. */
+export async function digestArtifact(
+  source: AsyncIterable<Uint8Array>,
+  keep: (chunk: Uint8Array) => Promise<void> = async () => undefined,
+): Promise<AddedArtifact> {
+  const digests = { sha256: createHash('sha256'), sha1: createHash('sha1'), md5: createHash('md5') };
+  let sizeBytes = 0;
+  for await (const chunk of source) {
+    for (const digest of Object.values(digests)) digest.update(chunk);
+    sizeBytes += chunk.byteLength;
+    await keep(chunk);
+  }
+  const { sha256, sha1, md5 } = digests;
+  return { sha256: sha256.digest('hex'), sha1: sha1.digest('hex'), md5: md5.digest('hex'), sizeBytes };
 }
