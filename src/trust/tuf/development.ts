@@ -40,6 +40,14 @@ export async function developmentTrust(
   { now, published }: { readonly now: Instant; readonly published: PublishedRoot },
 ): Promise<Trust> {
   let kept = await files.read();
+  const [ours, theirs] = [kept[0], await published(1)];
+  if (ours !== undefined && theirs !== undefined && !Buffer.from(ours).equals(theirs)) {
+    throw new MetadataError(
+      'mismatch',
+      '1.root.json beside our keys is not the one that devices of this database were given: servers that share a database share keys; ' +
+        'copy the folder keys/ of the first one, or give this server a database of its own',
+    );
+  }
   for (
     let more = await published(kept.length + 1);
     more !== undefined;
