@@ -219,6 +219,12 @@ export function parseMetadata<Type extends TopLevelRole>(
   const { signed, signatures } = check.object(value, 'the file');
   const content = check.object(signed, 'signed');
   if (content['_type'] !== type) throw check.error(`signed._type must be "${type}"`);
+  try {
+    signedBytes(content as unknown as Signed);
+  } catch {
+    // A fraction, or more levels than the stack has: nobody can have signed it.
+    throw check.error('signed has no canonical form');
+  }
   const spec = content['spec_version'];
   if (typeof spec !== 'string' || !/^1\.\d+(\.\d+)?$/.test(spec))
     throw check.error('signed.spec_version must be 1.x');
