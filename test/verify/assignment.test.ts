@@ -9,7 +9,8 @@ import { signJws } from '../../src/trust/jws.ts';
 import { generateKeys, type Keys } from '../../src/trust/keys.ts';
 import { generateDeviceKey } from '../../src/trust/signing-key.ts';
 import { manifestTarget } from '../../src/trust/tuf/content.ts';
-import { formatExpires, type Signed } from '../../src/trust/tuf/metadata.ts';
+import { formatExpires, type Signed, type Targets } from '../../src/trust/tuf/metadata.ts';
+import { targetPlace } from '../../src/trust/tuf/repository.ts';
 import { type Signer, signMetadata } from '../../src/trust/tuf/signer.ts';
 import {
   type Acceptance,
@@ -18,7 +19,7 @@ import {
   httpFetch,
   type TrustedFiles,
 } from '../../src/verify/index.ts';
-import { type ServedFleet, servedFleet } from '../trust/tuf/served-fleet.ts';
+import { artifactOf, type ServedFleet, servedFleet } from '../trust/tuf/served-fleet.ts';
 
 const ID = 'kiosk-under-test' as DeviceId;
 
@@ -216,30 +217,39 @@ test('a thief of the assignment key can give out what is listed, and nothing els
   expect(codeOf(await device.judge(thief.assign(manifest, { sub: 'other' })))).toMatch(/^wrong-device/);
 });
 
-/** Has the online keys of TUF, and writes what the server says; not those of people. */
-async function metadataThief(served: ServedFleet, keys: Keys, manifest: Manifest): Promise<void> {
-  const { manifests, snapshot, timestamp } = keys.tuf.signers;
+/**
+ * The repository with one role signed anew, and snapshot and timestamp over it: what a thief of these keys would serve, and what people
+ * publish who hold that of the role.
+ */
+async function republished(
+  served: ServedFleet,
+  keys: Keys,
+  role: {
+    readonly name: string;
+    readonly signer: Signer | undefined;
+    readonly change: (signed: Targets) => Partial<Targets>;
+    /** Targets that the server does not have, by path. */
+    readonly contents?: Readonly<Record<string, Buffer>>;
+  },
+): Promise<void> {
+  const { snapshot, timestamp } = keys.tuf.signers;
   const read = async (path: string) =>
-    JSON.parse(await (await fetch(`${served.url}/tuf/metadata/${path}`)).text());
-  const { signed: oldTimestamp } = await read('timestamp.json');
-  const { signed: oldSnapshot } = await read(`${oldTimestamp.meta['snapshot.json'].version}.snapshot.json`);
-  const bytes = Buffer.from(canonicalJson(manifest));
+    JSON.parse(await (await fetch(`${served.url}/tuf/metadata/${path}`)).text()).signed;
+  const oldTimestamp = await read('timestamp.json');
+  const oldSnapshot = await read(`${oldTimestamp.meta['snapshot.json'].version}.snapshot.json`);
+  const before = await read(`${oldSnapshot.meta[`${role.name}.json`].version}.${role.name}.json`);
   const version = oldTimestamp.version + 100;
-  const expires = formatExpires(served.fleet.clock.now() + DAY);
+  const common = { spec_version: '1.0.0', version, expires: formatExpires(served.fleet.clock.now() + DAY) };
   const files = new Map<string, Buffer>();
-  const put = async (path: string, signed: object, signer: Signer) => {
+  const put = async (path: string, signed: object, signer: Signer | undefined) => {
+    if (signer === undefined) throw new Error('there must be a signer');
     const content = Buffer.from(JSON.stringify(await signMetadata(signed as Signed, [signer])));
     files.set(path, content);
     return { version, length: content.byteLength, hashes: { sha256: sha256Hex(content.toString()) } };
   };
-  const common = { spec_version: '1.0.0', version, expires };
-  const target = { length: bytes.byteLength, hashes: { sha256: sha256Hex(bytes.toString()) } };
-  const listed = await put(
-    `metadata/${version}.manifests-kiosk.json`,
-    { _type: 'targets', ...common, targets: { [manifestTarget(manifest, revisionOf(manifest))]: target } },
-    manifests,
-  );
-  const meta = { ...oldSnapshot.meta, 'manifests-kiosk.json': listed };
+  const changed = { ...before, ...role.change(before), ...common };
+  const listed = await put(`metadata/${version}.${role.name}.json`, changed, role.signer);
+  const meta = { ...oldSnapshot.meta, [`${role.name}.json`]: listed };
   const snapshotMeta = await put(
     `metadata/${version}.snapshot.json`,
     { _type: 'snapshot', ...common, meta },
@@ -250,11 +260,18 @@ async function metadataThief(served: ServedFleet, keys: Keys, manifest: Manifest
     { _type: 'timestamp', ...common, meta: { 'snapshot.json': snapshotMeta } },
     timestamp,
   );
+  for (const [path, content] of Object.entries(role.contents ?? {}))
+    files.set(targetPlace(path, sha256Hex(content.toString())), content);
   served.attack = ({ path }) => {
     const body = files.get(path);
     return body === undefined ? undefined : { status: 200, body };
   };
 }
+
+const fileOf = (content: Buffer) => ({
+  length: content.byteLength,
+  hashes: { sha256: sha256Hex(content.toString()) },
+});
 
 test('a thief of the online metadata keys can list a manifest, cannot assign it, and can put nothing into it that people did not sign', async () => {
   const { keys, served, device } = await fleetWithDevice();
@@ -265,7 +282,12 @@ test('a thief of the online metadata keys can list a manifest, cannot assign it,
     ...manifest,
     modules: [{ ...module, artifacts: [{ ...module?.artifacts?.[0], sha256: 'e'.repeat(64) }] }],
   } as Manifest;
-  await metadataThief(served, keys, evil);
+  const bytes = Buffer.from(canonicalJson(evil));
+  await republished(served, keys, {
+    name: 'manifests-kiosk',
+    signer: keys.tuf.signers.manifests,
+    change: () => ({ targets: { [manifestTarget(evil, revisionOf(evil))]: fileOf(bytes) } }),
+  });
   // What the server assigned is not listed any more: the thief can stop installing.
   expect(codeOf(await device.judge(genuine))).toMatch(/^not-listed/);
   const strangers = await generateKeys();
@@ -276,4 +298,41 @@ test('a thief of the online metadata keys can list a manifest, cannot assign it,
   expect(codeOf(await device.judge(both))).toMatch(
     /^not-listed: artifacts-kiosk does not vouch for artifacts\/kiosk\/eeeeeeeeeeee-app\.swu/,
   );
+});
+
+test('S4.15 only a permit that people have signed goes below the floors: for its artifact, its devices and its time', async () => {
+  const { keys, served, device } = await fleetWithDevice();
+  const jws = await device.assignment();
+  const { sha256 } = artifactOf('1.0.0');
+  const floors = { securityEpoch: 9, hardwareId: 'kiosk-c' };
+  const now = served.fleet.clock.now();
+  const until = new Date(now + HOUR).toISOString();
+  const withPermit = async (permit: object, by: 'targets' | 'manifests' = 'targets') => {
+    const content = Buffer.from(JSON.stringify({ permits: [permit] }));
+    const path = 'permits/kiosk.json';
+    served.attack = undefined;
+    await republished(served, keys, {
+      name: by === 'targets' ? 'targets' : 'manifests-kiosk',
+      signer: keys.tuf.signers[by],
+      change: ({ targets }) => ({ targets: { ...targets, [path]: fileOf(content) } }),
+      contents: { [path]: content },
+    });
+    const { acceptance } = await acceptAssignment(
+      jws,
+      { device: ID, fleet: 'test-fleet', lastGeneration: 0, floors },
+      {
+        files: { root: served.root.toString(), roles: {} },
+        ports: { fetch: httpFetch(served.url), keep: async () => {}, now },
+      },
+    );
+    return codeOf(acceptance);
+  };
+  expect(await withPermit({ sha256, until })).toBe('ok');
+  expect(await withPermit({ sha256, until, devices: [ID] })).toBe('ok');
+  expect(await withPermit({ sha256, until, devices: ['another'] })).toMatch(/^security-epoch/);
+  expect(await withPermit({ sha256: 'f'.repeat(64), until })).toMatch(/^security-epoch/);
+  expect(await withPermit({ sha256, until: new Date(now).toISOString() })).toMatch(/^security-epoch/);
+  expect(await withPermit({ sha256, until: 'whenever' })).toMatch(/^security-epoch/);
+  // The key that the server lists manifests with gives no leave.
+  expect(await withPermit({ sha256, until }, 'manifests')).toMatch(/^security-epoch/);
 });
