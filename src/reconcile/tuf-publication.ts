@@ -9,7 +9,13 @@ import type { Journal, Store } from '../store/store.ts';
 import type { Keys } from '../trust/keys.ts';
 import { contentOf, manifestTarget, revisionsIn } from '../trust/tuf/content.ts';
 import { MetadataError } from '../trust/tuf/metadata.ts';
-import { nextRepository, type RepositoryState, renewalAt, rootPlace } from '../trust/tuf/repository.ts';
+import {
+  type NextRepository,
+  nextRepository,
+  type RepositoryState,
+  renewalAt,
+  rootPlace,
+} from '../trust/tuf/repository.ts';
 import { Overtaken } from './overtaken.ts';
 
 export interface TufPublication {
@@ -52,19 +58,25 @@ export function createTufPublication({
     listed = undefined;
   }
 
+  /** Whatever keeps it from being signed (a file, a service that holds a key) is a {@link MetadataError}. */
+  async function sign(program: Program, now: Instant, floor: number): Promise<NextRepository | undefined> {
+    try {
+      const trust = await keys.tuf.developmentTrust({
+        now,
+        published: (version) => store.tufFile(rootPlace(version)),
+      });
+      const content = contentOf(program, { keys: [keys.assignment.publicJwk] });
+      const { signers } = keys.tuf;
+      return await nextRepository({ previous: state, trust, signers, content, now, floor });
+    } catch (error) {
+      if (error instanceof MetadataError) throw error;
+      const message = error instanceof Error ? error.message : String(error);
+      throw new MetadataError('signatures', message);
+    }
+  }
+
   async function bringUpToDate(program: Program, now: Instant, floor: () => Promise<number>): Promise<void> {
-    const trust = await keys.tuf.developmentTrust({
-      now,
-      published: (version) => store.tufFile(rootPlace(version)),
-    });
-    const next = await nextRepository({
-      previous: state,
-      trust,
-      signers: keys.tuf.signers,
-      content: contentOf(program, { keys: [keys.assignment.publicJwk] }),
-      now,
-      floor: state === undefined ? await floor() : 0,
-    });
+    const next = await sign(program, now, state === undefined ? await floor() : 0);
     if (next === undefined) return;
     const { files, needed } = next;
     const { version } = next.state;

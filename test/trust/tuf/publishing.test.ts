@@ -3,7 +3,6 @@ import { expect, test } from 'vitest';
 import { DAY, HOUR, MINUTE } from '../../../src/core/model/time.ts';
 import { generateKeys, type Keys } from '../../../src/trust/keys.ts';
 import { manifestTarget } from '../../../src/trust/tuf/content.ts';
-import { MetadataError } from '../../../src/trust/tuf/metadata.ts';
 import { httpFetch, refresh, type TrustedFiles } from '../../../src/verify/index.ts';
 import { rollout } from '../../simulation/fleet-files.ts';
 import { kioskWithArtifact, type ServedFleet, servedFleet } from './served-fleet.ts';
@@ -30,7 +29,7 @@ async function breakableKeys(): Promise<{ keys: Keys; broken: { by: string | und
       {
         ...signer,
         sign: async (bytes: Uint8Array) => {
-          if (broken.by !== undefined) throw new MetadataError('signatures', broken.by);
+          if (broken.by !== undefined) throw new Error(broken.by);
           return await signer.sign(bytes);
         },
       },
