@@ -2,6 +2,7 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import type { Artifact } from '../core/model/manifest.ts';
 import type { ParsedDocument } from '../documents/document.ts';
 import { readFolder } from '../documents/folder.ts';
 import { readDocument } from '../documents/read.ts';
@@ -130,14 +131,7 @@ async function sameNameElsewhere(
 }
 
 /** As it stands in a distribution set; every value is plain enough to stand without quotes, but for addresses. */
-function yamlOf(artifact: {
-  readonly name: string;
-  readonly sha256: string;
-  readonly sizeBytes: number;
-  readonly urls: readonly string[];
-  readonly securityEpoch?: number;
-  readonly hardwareIds?: readonly string[];
-}): string {
+function yamlOf(artifact: Artifact): string {
   const { name, sha256, sizeBytes, urls, securityEpoch, hardwareIds } = artifact;
   return [
     `- name: ${JSON.stringify(name)}`,

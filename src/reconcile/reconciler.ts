@@ -54,8 +54,6 @@ export interface ReconcilerState {
   readonly published: PublishedProgram | undefined;
   /** The TUF repository that is published. */
   readonly tuf?: RepositoryState;
-  /** Why it could not be brought up to date, while that is so. */
-  readonly tufTrouble?: string;
   readonly report: Plan['report'];
   readonly tally: Tally;
   /** Why nothing opens at all, while that is so. */
@@ -182,15 +180,9 @@ export function createReconciler(
 
   /** What devices are answered by. */
   function served(): void {
-    const { published, tuf: _tuf, tufTrouble: _trouble, ...rest } = state;
-    const [repository, trouble] = [tuf.state(), tuf.trouble()];
-    if (published === publication.served() && _tuf === repository && _trouble === trouble) return;
-    state = {
-      ...rest,
-      published: publication.served(),
-      ...(repository === undefined ? {} : { tuf: repository }),
-      ...(trouble === undefined ? {} : { tufTrouble: trouble }),
-    };
+    const [published, repository] = [publication.served(), tuf.state()];
+    if (state.published === published && state.tuf === repository) return;
+    state = { ...state, published, ...(repository === undefined ? {} : { tuf: repository }) };
   }
 
   async function passOnce(): Promise<{ again: boolean; wakeAt?: Instant }> {
