@@ -3,8 +3,8 @@
  * serving what another has since taken back, so after a while it makes no new offers: who has something keeps it.
  */
 import type { Clock } from '../clock.ts';
-import type { Program } from '../core/model/program.ts';
 import { type DurationMs, SECOND } from '../core/model/time.ts';
+import { withoutOffers } from '../core/plan/program.ts';
 import type { PublishedProgram } from '../store/store.ts';
 import type { ReconcilerState } from './reconciler.ts';
 
@@ -23,16 +23,5 @@ export function confirmedProgram(
       stopped = { from: published, served: { ...published, program: withoutOffers(published.program) } };
     }
     return stopped.served;
-  };
-}
-
-function withoutOffers(program: Program): Program {
-  return {
-    ...program,
-    rollouts: program.rollouts.map((rollout) =>
-      rollout.candidate === undefined
-        ? rollout
-        : { ...rollout, candidate: { ...rollout.candidate, offers: false } },
-    ),
   };
 }

@@ -102,9 +102,10 @@ export function createPublication({
       return true;
     },
 
-    async publish(program, { commit, tip, now }) {
+    async publish(wanted, { commit, tip, now }) {
       // What a device is told to install is listed first.
-      await tuf.publish(program, { now, floor: async () => (await recordedVersions(git, tip)).program });
+      const floor = async () => (await recordedVersions(git, tip)).program;
+      const program = await tuf.publish(wanted, { now, floor });
       const recorded = served === undefined ? (await recordedVersions(git, tip)).program : 0;
       if (stored !== undefined && stored.version >= recorded && isSameValue(stored.program, program)) {
         if (stored.program !== program) stored = { ...stored, program };

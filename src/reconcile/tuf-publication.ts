@@ -5,9 +5,10 @@
  */
 import type { Program } from '../core/model/program.ts';
 import type { Instant } from '../core/model/time.ts';
+import { withoutOffers } from '../core/plan/program.ts';
 import type { Journal, Store } from '../store/store.ts';
 import type { Keys } from '../trust/keys.ts';
-import { contentOf, manifestTarget, revisionsIn } from '../trust/tuf/content.ts';
+import { contentOf, manifestTarget } from '../trust/tuf/content.ts';
 import { MetadataError } from '../trust/tuf/metadata.ts';
 import {
   type NextRepository,
@@ -28,13 +29,13 @@ export interface TufPublication {
   /** Signs anew what has to be, for the program that is served. Throws {@link Overtaken}. */
   renew(program: Program, now: Instant): Promise<void>;
   /**
-   * Lists what the program may give. `floor`: versions go above it. Throws {@link Overtaken} where another process published, and
-   * {@link MetadataError} where something that the program may give is not listed and cannot be.
+   * Lists what the program may give, and says what of it may be served: where metadata cannot be signed, all but offers of what is
+   * not listed. `floor`: versions go above it. Throws {@link Overtaken} where another process published.
    */
   publish(
     program: Program,
     at: { readonly now: Instant; readonly floor: () => Promise<number> },
-  ): Promise<void>;
+  ): Promise<Program>;
 }
 
 export function createTufPublication({
@@ -49,6 +50,9 @@ export function createTufPublication({
   let isRead = false;
   /** The program that is listed. */
   let listed: Program | undefined;
+  let withheld:
+    | { readonly from: Program; readonly state: RepositoryState | undefined; readonly served: Program }
+    | undefined;
 
   async function refresh(): Promise<void> {
     const published = await store.tuf();
@@ -101,23 +105,29 @@ export function createTufPublication({
     async publish(program, { now, floor }) {
       if (!isRead) await refresh();
       if (listed === program && state !== undefined && now < renewalAt(state) && trouble === undefined)
-        return;
+        return program;
       try {
         await bringUpToDate(program, now, floor);
         trouble = undefined;
         listed = program;
+        return program;
       } catch (error) {
         if (!(error instanceof MetadataError)) throw error;
         trouble = error.message;
-        if (!lists(state, program)) throw error;
+        // The same object as long as it comes to the same: answers are remembered by it.
+        if (withheld?.from !== program || withheld.state !== state)
+          withheld = { from: program, state, served: withoutUnlisted(program, state) };
+        return withheld.served;
       }
     },
   };
 }
 
-function lists(state: RepositoryState | undefined, program: Program): boolean {
-  return revisionsIn(program).every(
+/** Who has a revision keeps it; nobody is offered one that no metadata lists. */
+function withoutUnlisted(program: Program, state: RepositoryState | undefined): Program {
+  return withoutOffers(
+    program,
     ({ manifest, revision }) =>
-      state !== undefined && Object.hasOwn(state.since, manifestTarget(manifest, revision)),
+      state === undefined || !Object.hasOwn(state.since, manifestTarget(manifest, revision)),
   );
 }

@@ -38,6 +38,21 @@ export function buildProgram(desired: DesiredState, outcomes: Outcomes): Program
   };
 }
 
+/** The program without the offers that are `stopped`: who has something keeps it. */
+export function withoutOffers(
+  program: Program,
+  stopped: (candidate: ProgramCandidate) => boolean = () => true,
+): Program {
+  return {
+    ...program,
+    rollouts: program.rollouts.map((rollout) =>
+      rollout.candidate === undefined || !stopped(rollout.candidate)
+        ? rollout
+        : { ...rollout, candidate: { ...rollout.candidate, offers: false } },
+    ),
+  };
+}
+
 function programOf(rollout: Rollout, attempts: readonly Attempt[]): ProgramRollout {
   const latest = attempts.at(-1);
   const knownGood = knownGoodOf(attempts);

@@ -1,5 +1,6 @@
 /** Publishing: in time, whole, and never in the way of taking something back. */
 import { expect, test } from 'vitest';
+import type { DeviceId } from '../../../src/core/model/ids.ts';
 import { DAY, HOUR, MINUTE } from '../../../src/core/model/time.ts';
 import { generateKeys, type Keys } from '../../../src/trust/keys.ts';
 import { manifestTarget } from '../../../src/trust/tuf/content.ts';
@@ -104,6 +105,39 @@ test('where nothing can be signed nothing opens, it is said everywhere, and a br
   await fleet.advance(3 * HOUR);
   expect((await fleet.status()).held).toBeUndefined();
   expect(fleet.versions()).toEqual(['1.2.0']);
+});
+
+test('an opening that was recorded and could not be listed keeps no breach of another rollout from being stopped', async () => {
+  const { keys, broken } = await breakableKeys();
+  const served = await servedFleet({ keys });
+  const { fleet } = served;
+  await fleet.enrol({ id: 'other-1' as DeviceId, tags: { product: 'other' } });
+  await fleet.advance(4 * HOUR);
+  await fleet.commit('Bad release', {
+    ...kioskWithArtifact('1.1.0-bad'),
+    ...rollout('1.1.0-bad', { onFailure: 'rollback' }),
+  });
+  await fleet.settle();
+  expect((await fleet.rollout()).state).toBe('running');
+
+  broken.by = 'the key service does not answer';
+  await fleet.commit('Another rollout', {
+    ...kioskWithArtifact('9.0.0'),
+    ...rollout('9.0.0', { targetCondition: "tags.product = 'other'" }, 'other'),
+  });
+  await fleet.settle();
+  expect((await fleet.rollout('other')).attempts).toHaveLength(1);
+  await fleet.advance(2 * HOUR);
+  expect(fleet.versions()).toEqual(['1.0.0', undefined]);
+  const { published: program } = fleet.service().reconciler.state();
+  const offered = program?.program.rollouts.find(({ name }) => name === 'other')?.candidate?.offers;
+  expect(offered ?? false).toBe(false);
+
+  broken.by = undefined;
+  await fleet.advance(HOUR);
+  expect(fleet.versions()).toEqual(['1.0.0', '9.0.0']);
+  expect((await fleet.status()).held).toBeUndefined();
+  expect(Object.keys(published(served).since).some((path) => path.includes('/9.0.0-'))).toBe(true);
 });
 
 test('metadata that runs out is a warning long before devices refuse it', async () => {
