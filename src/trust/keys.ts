@@ -80,11 +80,10 @@ async function makeKeys(key: (name: string) => Promise<SigningKey>, files: RootF
     'snapshot',
     'timestamp',
   ] as const;
-  const made = await Promise.all(names.map(async (name) => [name, await key(name)] as const));
-  const { assignment, enrolment, ...roles } = Object.fromEntries(made) as Record<
-    (typeof names)[number],
-    SigningKey
-  >;
+  const made: Partial<Record<(typeof names)[number], SigningKey>> = {};
+  // One by one: where one fails, no other is still being written.
+  for (const name of names) made[name] = await key(name);
+  const { assignment, enrolment, ...roles } = made as Required<typeof made>;
   const signers = {
     root: localSigner(roles.root),
     targets: localSigner(roles.targets),

@@ -1,7 +1,7 @@
 /** Private keys under a passphrase, as OpenSSL has them, and where keys may come from. */
 import { execFile } from 'node:child_process';
 import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -84,7 +84,13 @@ test('a key that the environment holds takes the place of its file', async () =>
   expect(keys.tuf.signers.timestamp.key.keyval.public).toBe(Buffer.from(x, 'base64url').toString('hex'));
   await expect(readFile(join(folder, 'timestamp.pem'))).rejects.toThrow(/ENOENT/);
   await readFile(join(folder, 'snapshot.pem'));
+});
+
+test('a key that cannot be read ends the start, and nothing goes on being written behind it', async () => {
   await expect(openKeys(folder, { TIDEGATE_KEY_TARGETS: 'nonsense' })).rejects.toThrow(
     /^TIDEGATE_KEY_TARGETS: expected a PKCS8 private key in PEM form/,
   );
+  // Those before it, and of those after it not even a beginning.
+  const files = await readdir(folder);
+  expect(files.sort()).toEqual(['assignment.pem', 'enrolment.pem', 'root.pem']);
 });
