@@ -78,7 +78,7 @@ async function publish(
     previous: previous?.state,
     trust,
     signers: keys.tuf.signers,
-    content: contentOf(program, { keys: [keys.assignment.publicJwk] }),
+    content: contentOf(program),
     now: NOW + (previous === undefined ? 0 : 1000),
     floor: 0,
   });

@@ -69,7 +69,7 @@ export function createTufPublication({
         now,
         published: (version) => store.tufFile(rootPlace(version)),
       });
-      const content = contentOf(program, { keys: [keys.assignment.publicJwk] });
+      const content = contentOf(program);
       const { signers } = keys.tuf;
       return await nextRepository({ previous: state, trust, signers, content, now, floor });
     } catch (error) {

@@ -11,9 +11,10 @@ import type { Instant } from '../core/model/time.ts';
 import { encryptPrivateKey, IV_BYTES, isEncrypted, SALT_BYTES } from './encrypted-key.ts';
 import { KeyFileError } from './errors.ts';
 import { publicKeyOf, type SigningKey, signingKey } from './signing-key.ts';
+import { ASSIGNMENT_KEYS } from './tuf/content.ts';
 import { developmentTrust, type PublishedRoot, type RootFiles } from './tuf/development.ts';
-import type { RepositorySigners, Trust } from './tuf/repository.ts';
-import { localSigner } from './tuf/signer.ts';
+import type { DevelopmentTrust, RepositorySigners } from './tuf/repository.ts';
+import { localSigner, type Signer } from './tuf/signer.ts';
 
 export interface Keys {
   /** Signs what devices are told to run. */
@@ -26,8 +27,11 @@ export interface Keys {
 /** What the TUF repository is signed with. */
 export interface TufKeys {
   readonly signers: RepositorySigners;
-  /** The trust that this server has made for itself: in force as long as people have signed none. */
-  developmentTrust(at: { readonly now: Instant; readonly published: PublishedRoot }): Promise<Trust>;
+  /** The trust that this server makes for itself, with keys that it makes for it: in force as long as people have signed none. */
+  developmentTrust(at: {
+    readonly now: Instant;
+    readonly published: PublishedRoot;
+  }): Promise<DevelopmentTrust>;
 }
 
 /**
@@ -70,33 +74,26 @@ export async function generateKeys(): Promise<Keys> {
 
 /** Each role has a key of its own. */
 async function makeKeys(key: (name: string) => Promise<SigningKey>, files: RootFiles): Promise<Keys> {
-  const names = [
-    'assignment',
-    'enrolment',
-    'root',
-    'targets',
-    'artifacts',
-    'manifests',
-    'snapshot',
-    'timestamp',
-  ] as const;
-  const made: Partial<Record<(typeof names)[number], SigningKey>> = {};
   // One by one: where one fails, no other is still being written.
-  for (const name of names) made[name] = await key(name);
-  const { assignment, enrolment, ...roles } = made as Required<typeof made>;
+  const assignment = await key('assignment');
+  const enrolment = await key('enrolment');
   const signers = {
-    root: localSigner(roles.root),
-    targets: localSigner(roles.targets),
-    artifacts: localSigner(roles.artifacts),
-    manifests: localSigner(roles.manifests),
-    snapshot: localSigner(roles.snapshot),
-    timestamp: localSigner(roles.timestamp),
+    manifests: localSigner(await key('manifests')),
+    snapshot: localSigner(await key('snapshot')),
+    timestamp: localSigner(await key('timestamp')),
   };
-  return {
-    assignment,
-    enrolment,
-    tuf: { signers, developmentTrust: (at) => developmentTrust(signers, files, at) },
-  };
+  /** Keys that belong to people: not made where people have theirs. */
+  let peoples: (DevelopmentTrust['signers'] & { readonly root: Signer }) | undefined;
+  const shared = new Map([[ASSIGNMENT_KEYS, Buffer.from(JSON.stringify({ keys: [assignment.publicJwk] }))]]);
+  async function ofDevelopment(at: Parameters<TufKeys['developmentTrust']>[0]): Promise<DevelopmentTrust> {
+    peoples ??= {
+      root: localSigner(await key('root')),
+      targets: localSigner(await key('targets')),
+      artifacts: localSigner(await key('artifacts')),
+    };
+    return { ...(await developmentTrust({ ...signers, ...peoples }, files, at)), shared };
+  }
+  return { assignment, enrolment, tuf: { signers, developmentTrust: ofDevelopment } };
 }
 
 /** Root metadata beside the key that signs it. */

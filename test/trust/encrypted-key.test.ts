@@ -62,7 +62,7 @@ test.skipIf(!hasOpenssl)('openssl reads ours, and we read what openssl encrypts'
 test('with a passphrase every key that is made is encrypted, and none is read without it', async () => {
   const env = { TIDEGATE_KEYS_PASSPHRASE: 'secret' };
   const made = await openKeys(folder, env);
-  expect(await readFile(join(folder, 'root.pem'), 'utf8')).toMatch(
+  expect(await readFile(join(folder, 'manifests.pem'), 'utf8')).toMatch(
     /^-----BEGIN ENCRYPTED PRIVATE KEY-----\n/,
   );
   const again = await openKeys(folder, env);
@@ -87,10 +87,10 @@ test('a key that the environment holds takes the place of its file', async () =>
 });
 
 test('a key that cannot be read ends the start, and nothing goes on being written behind it', async () => {
-  await expect(openKeys(folder, { TIDEGATE_KEY_TARGETS: 'nonsense' })).rejects.toThrow(
-    /^TIDEGATE_KEY_TARGETS: expected a PKCS8 private key in PEM form/,
+  await expect(openKeys(folder, { TIDEGATE_KEY_MANIFESTS: 'nonsense' })).rejects.toThrow(
+    /^TIDEGATE_KEY_MANIFESTS: expected a PKCS8 private key in PEM form/,
   );
   // Those before it, and of those after it not even a beginning.
   const files = await readdir(folder);
-  expect(files.sort()).toEqual(['assignment.pem', 'enrolment.pem', 'root.pem']);
+  expect(files.sort()).toEqual(['assignment.pem', 'enrolment.pem']);
 });

@@ -10,16 +10,7 @@ import { signJws, verifyJws } from '../../src/trust/jws.ts';
 import { generateKeys, openKeys } from '../../src/trust/keys.ts';
 import { generateDeviceKey, PUBLIC_KEY_PATTERN } from '../../src/trust/signing-key.ts';
 
-const KEY_FILES = [
-  'artifacts.pem',
-  'assignment.pem',
-  'enrolment.pem',
-  'manifests.pem',
-  'root.pem',
-  'snapshot.pem',
-  'targets.pem',
-  'timestamp.pem',
-];
+const KEY_FILES = ['assignment.pem', 'enrolment.pem', 'manifests.pem', 'snapshot.pem', 'timestamp.pem'];
 
 let root: string;
 let folder: string;
@@ -91,6 +82,17 @@ test('a file that holds no key, or a key of another kind, is refused by name', a
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   await writeFile(path, privateKey.export({ type: 'pkcs8', format: 'pem' }));
   await expect(openKeys(folder)).rejects.toThrow(`${path}: expected an Ed25519 key, found ec`);
+});
+
+test('keys that belong to people are made with the trust that a server makes for itself, and not before', async () => {
+  const { tuf } = await openKeys(join(root, 'keys'));
+  expect((await readdir(join(root, 'keys'))).sort()).toEqual(KEY_FILES);
+  const at = { now: Date.UTC(2026, 0, 1), published: async () => undefined };
+  const first = await tuf.developmentTrust(at);
+  expect((await readdir(join(root, 'keys'))).sort()).toEqual(
+    ['1.root.json', 'artifacts.pem', 'root.pem', 'targets.pem', ...KEY_FILES].sort(),
+  );
+  expect((await tuf.developmentTrust(at)).roots).toEqual(first.roots);
 });
 
 test('keys in memory are new ones each time', async () => {

@@ -307,13 +307,14 @@ test('S4.15 only a permit that people have signed goes below the floors: for its
   const floors = { securityEpoch: 9, hardwareId: 'kiosk-c' };
   const now = served.fleet.clock.now();
   const until = new Date(now + HOUR).toISOString();
+  const { signers: peoples } = await keys.tuf.developmentTrust({ now, published: async () => undefined });
   const withPermit = async (permit: object, by: 'targets' | 'manifests' = 'targets') => {
     const content = Buffer.from(JSON.stringify({ permits: [permit] }));
     const path = 'permits/kiosk.json';
     served.attack = undefined;
     await republished(served, keys, {
       name: by === 'targets' ? 'targets' : 'manifests-kiosk',
-      signer: keys.tuf.signers[by],
+      signer: by === 'targets' ? peoples.targets : keys.tuf.signers.manifests,
       change: ({ targets }) => ({ targets: { ...targets, [path]: fileOf(content) } }),
       contents: { [path]: content },
     });

@@ -1,13 +1,11 @@
 /**
- * What the TUF repository says of a program: the manifests that it may give, the artifacts that they name, and the keys that
- * assignments are signed with. A target's name has its digest in it, so that no two contents ever meet under one name.
+ * What the TUF repository says of a program: the manifests that it may give, and the artifacts that they name. A target's name has its digest in it, so that no two contents ever meet under one name.
  */
 import type { Revision } from '../../core/model/ids.ts';
 import { type Artifact, canonicalJson, type Manifest } from '../../core/model/manifest.ts';
 import type { Program, ProgramRevision } from '../../core/model/program.ts';
-import type { PublicKeySet } from '../signing-key.ts';
 import type { TargetFile } from './metadata.ts';
-import type { Content } from './repository.ts';
+import type { Content, ManifestFile } from './repository.ts';
 
 /** The JWK set of the keys that assignments and flags are signed with: a target of the top-level role. */
 export const ASSIGNMENT_KEYS = 'assignment-keys.json';
@@ -43,27 +41,27 @@ export function manifestBytes(manifest: Manifest): Uint8Array {
 
 const known = new WeakMap<Manifest, Uint8Array>();
 
-export function contentOf(program: Program, assignmentKeys: PublicKeySet): Content {
-  const files = new Map<string, Uint8Array>([[ASSIGNMENT_KEYS, Buffer.from(JSON.stringify(assignmentKeys))]]);
-  const manifests = new Map<string, Set<string>>();
-  const artifacts = new Map<string, Record<string, TargetFile>>();
+export function contentOf(program: Program): Content {
+  const manifests = new Map<string, Map<string, ManifestFile>>();
   for (const { manifest, revision } of revisionsIn(program)) {
     const { product } = manifest;
     const path = manifestTarget(manifest, revision);
-    files.set(path, manifestBytes(manifest));
-    manifests.set(product, (manifests.get(product) ?? new Set()).add(path));
-    const ofProduct = artifacts.get(product) ?? {};
-    artifacts.set(product, ofProduct);
-    for (const artifact of manifest.modules.flatMap((module) => module.artifacts ?? []))
-      ofProduct[artifactTarget(product, artifact)] = artifactFile(artifact);
+    const ofProduct = manifests.get(product) ?? new Map<string, ManifestFile>();
+    manifests.set(product, ofProduct);
+    ofProduct.set(path, { path, bytes: manifestBytes(manifest), artifacts: artifactsOf(manifest) });
   }
   return {
     products: [...new Set([...program.knownProducts, ...manifests.keys()])].sort(),
-    files,
-    shared: [ASSIGNMENT_KEYS],
-    manifests: new Map(Array.from(manifests, ([product, paths]) => [product, [...paths]])),
-    artifacts,
+    manifests: new Map(Array.from(manifests, ([product, files]) => [product, [...files.values()]])),
   };
+}
+
+/** What the manifest installs, by target path. */
+export function artifactsOf({ product, modules }: Manifest): Readonly<Record<string, TargetFile>> {
+  const artifacts: Record<string, TargetFile> = {};
+  for (const artifact of modules.flatMap((module) => module.artifacts ?? []))
+    artifacts[artifactTarget(product, artifact)] = artifactFile(artifact);
+  return artifacts;
 }
 
 /** What the program may give to some device. */

@@ -14,13 +14,13 @@ import {
   SPEC_VERSION,
   TOP_LEVEL_ROLES,
 } from './metadata.ts';
-import { LIFETIMES, type RepositorySigners, type SignedFile, type Trust } from './repository.ts';
+import { type DevelopmentTrust, LIFETIMES, type RepositorySigners, type SignedFile } from './repository.ts';
 import { type Signer, signMetadata } from './signer.ts';
 
 /** Undefined where no server has published that version. */
 export type PublishedRoot = (version: number) => Promise<Uint8Array | undefined>;
 
-export type DevelopmentSigners = Required<RepositorySigners> & { readonly root: Signer };
+export type DevelopmentSigners = RepositorySigners & DevelopmentTrust['signers'] & { readonly root: Signer };
 
 /** Where root metadata is kept: with the keys, for losing it means losing the fleet's trust as well. */
 export interface RootFiles {
@@ -38,7 +38,7 @@ export async function developmentTrust(
   signers: DevelopmentSigners,
   files: RootFiles,
   { now, published }: { readonly now: Instant; readonly published: PublishedRoot },
-): Promise<Trust> {
+): Promise<Pick<DevelopmentTrust, 'kind' | 'roots' | 'signers'>> {
   let kept = await files.read();
   const [ours, theirs] = [kept[0], await published(1)];
   if (ours !== undefined && theirs !== undefined && !Buffer.from(ours).equals(theirs)) {
@@ -87,7 +87,8 @@ export async function developmentTrust(
     // Another process may have been faster.
     roots = chainOf(await files.read());
   }
-  return { roots, offline: new Map() };
+  const { targets, artifacts } = signers;
+  return { kind: 'development', roots, signers: { targets, artifacts } };
 }
 
 /** Root metadata from version 1 on, each signed as the one before and it itself want. Throws {@link MetadataError}. */

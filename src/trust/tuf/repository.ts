@@ -13,6 +13,7 @@ import {
   type Envelope,
   expiresAt,
   formatExpires,
+  keyIdOf,
   LENGTH_MAX,
   MetadataError,
   type MetaFile,
@@ -21,6 +22,7 @@ import {
   type Signed,
   type Snapshot,
   SPEC_VERSION,
+  signedBytes,
   type TargetFile,
   type Targets,
   type Timestamp,
@@ -31,17 +33,19 @@ import {
 import { artifactsRole, manifestsRole } from './roles.ts';
 import { type Signer, signMetadata } from './signer.ts';
 
-/** What devices may be told to install, and with which keys they are told. */
+/** What devices may be told to install. */
 export interface Content {
   readonly products: readonly string[];
-  /** Files that are served as they are: by target path. */
-  readonly files: ReadonlyMap<string, Uint8Array>;
-  /** `files` of the top-level role `targets`. */
-  readonly shared: readonly string[];
-  /** `files` by product: the manifests that the program may give. */
-  readonly manifests: ReadonlyMap<string, readonly string[]>;
-  /** What people vouch for, by product and target path. */
-  readonly artifacts: ReadonlyMap<string, Readonly<Record<string, TargetFile>>>;
+  /** By product: the manifests that the program may give. */
+  readonly manifests: ReadonlyMap<string, readonly ManifestFile[]>;
+}
+
+export interface ManifestFile {
+  /** The target's. */
+  readonly path: string;
+  readonly bytes: Uint8Array;
+  /** What it installs, by target path. */
+  readonly artifacts: Readonly<Record<string, TargetFile>>;
 }
 
 export interface SignedFile<Type extends Signed> {
@@ -49,21 +53,35 @@ export interface SignedFile<Type extends Signed> {
   readonly envelope: Envelope<Type>;
 }
 
-/** What people have signed. */
-export interface Trust {
+/** On whose word devices take what they install. */
+export type Trust = DevelopmentTrust | PeoplesTrust;
+
+interface CommonTrust {
   /** Every version, from 1 on; the last one is in force. */
   readonly roots: readonly SignedFile<Root>[];
-  /** By role. What is missing here is made by the server, if it has the keys. */
-  readonly offline: ReadonlyMap<string, SignedFile<Targets>>;
+  /** Files that the top-level role `targets` lists itself, by target path. */
+  readonly shared: ReadonlyMap<string, Uint8Array>;
 }
 
-/** Keys of this server. Those of `targets` and `artifacts` are absent where people hold them. */
+/** The server holds every key, those of people included. */
+export interface DevelopmentTrust extends CommonTrust {
+  readonly kind: 'development';
+  readonly signers: { readonly targets: Signer; readonly artifacts: Signer };
+}
+
+/** What people have signed, which is served as it is. */
+export interface PeoplesTrust extends CommonTrust {
+  readonly kind: 'people';
+  readonly targets: SignedFile<Targets>;
+  /** By role. Products without one get nothing new. */
+  readonly artifacts: ReadonlyMap<string, SignedFile<Targets>>;
+}
+
+/** Keys of this server. */
 export interface RepositorySigners {
   readonly timestamp: Signer;
   readonly snapshot: Signer;
   readonly manifests: Signer;
-  readonly targets?: Signer;
-  readonly artifacts?: Signer;
 }
 
 /** JSON: what is noted of a published repository. */
@@ -123,19 +141,159 @@ export interface RepositoryRequest {
 
 /** Undefined where what is published is still right. Throws {@link MetadataError} where clients would refuse the result. */
 export async function nextRepository(request: RepositoryRequest): Promise<NextRepository | undefined> {
-  const { previous, trust, signers, content, now, floor } = request;
+  const { previous, trust, signers, content, now } = request;
   const root = trust.roots.at(-1)?.envelope.signed;
   if (root === undefined) throw new MetadataError('absent', 'there is no root metadata');
-  const files = new Map<string, Uint8Array>();
-  const roles: Record<string, RoleState> = { ...previous?.roles };
+  const roles = createRoleFiles(request);
+  const listed = content.products.flatMap((product) => listable(content.manifests.get(product) ?? [], trust));
+
+  const delegations =
+    trust.kind === 'people' ? takePeoplesRoles(roles, trust) : await makePeoplesRoles(roles, trust, request);
   const since: Record<string, number> = {};
+  for (const product of content.products) {
+    const name = manifestsRole(product);
+    if (delegations?.roles.every((role) => role.name !== name)) continue;
+    const manifests = listable(content.manifests.get(product) ?? [], trust);
+    const targets = asTargets(manifests.map(({ path, bytes }) => [path, bytes]));
+    const version = await roles.make(name, {
+      says: { targets },
+      signer: signers.manifests,
+      lifetime: LIFETIMES.manifests,
+    });
+    for (const { path } of manifests) since[path] = previous?.since[path] ?? version;
+  }
+  const meta: Record<string, MetaFile> = {};
+  for (const [name, { version, length, hashes }] of Object.entries(sorted(roles.states)))
+    if (name !== 'snapshot') meta[`${name}.json`] = { hashes, length, version };
+  await roles.make('snapshot', { says: { meta }, signer: signers.snapshot, lifetime: LIFETIMES.snapshot });
+
+  const isSame = roles.made.size === 0 && previous?.root.version === root.version;
+  if (isSame && previous !== undefined && now < previous.signedAt + TIMESTAMP_EVERY_MS) return undefined;
+
+  const { timestamp, ...signedTimestamp } = await signTimestamp(roles, request);
+  const made = new Map<string, SignedFile<Signed>>([...roles.made, ['timestamp', signedTimestamp]]);
+  for (const [name, each] of made) checkMade(name, each, { root, delegations });
+
+  const targets = [...trust.shared, ...listed.map(({ path, bytes }) => [path, bytes] as const)];
+  const files = new Map([['metadata/timestamp.json', signedTimestamp.bytes]]);
+  for (const [name, { bytes, envelope }] of roles.made) files.set(rolePlace(name, envelope.signed), bytes);
+  // One version of the root is one file for ever, whichever server made it.
+  for (const { bytes, envelope } of trust.roots.slice(previous?.root.version ?? 0))
+    files.set(rootPlace(envelope.signed.version), bytes);
+  for (const [path, bytes] of targets) {
+    if (previous?.since[path] === undefined) files.set(targetPlace(path, digestOf(bytes)), bytes);
+  }
+  const needed = new Set([
+    ...files.keys(),
+    ...trust.roots.map(({ envelope }) => rootPlace(envelope.signed.version)),
+    ...Object.entries(roles.states).map(([name, state]) => rolePlace(name, state)),
+    ...targets.map(([path, bytes]) => targetPlace(path, digestOf(bytes))),
+  ]);
+  const state = {
+    version: timestamp.version,
+    expires: expiresAt(timestamp),
+    signedAt: now,
+    root: { version: root.version, expires: expiresAt(root) },
+    development: trust.kind === 'development',
+    roles: roles.states,
+    since,
+  };
+  return { state, files, needed };
+}
+
+/** Manifests whose artifacts somebody vouches for: devices would install no others. */
+function listable(manifests: readonly ManifestFile[], trust: Trust): readonly ManifestFile[] {
+  if (trust.kind === 'development') return manifests;
+  return manifests.filter(({ artifacts }) => unvouched(artifacts, trust).length === 0);
+}
+
+/** Those of the artifacts, by target path, that no role which people have signed lists as they are. */
+export function unvouched(
+  artifacts: Readonly<Record<string, TargetFile>>,
+  trust: Pick<PeoplesTrust, 'artifacts'>,
+): readonly string[] {
+  return Object.entries(artifacts).flatMap(([path, { hashes, length }]) => {
+    const [, product = ''] = path.split('/');
+    const { targets = {} } = trust.artifacts.get(artifactsRole(product))?.envelope.signed ?? {};
+    const signed = Object.hasOwn(targets, path) ? targets[path] : undefined;
+    return signed?.hashes.sha256 === hashes.sha256 && signed.length === length ? [] : [path];
+  });
+}
+
+/** What people have signed, as it is. */
+function takePeoplesRoles(roles: RoleFiles, { targets, artifacts }: PeoplesTrust): Delegations | undefined {
+  for (const [name, file] of artifacts) roles.take(name, file);
+  roles.take('targets', targets);
+  return targets.envelope.signed.delegations;
+}
+
+/** What people would sign, by a server that has their keys. */
+async function makePeoplesRoles(
+  roles: RoleFiles,
+  { signers: peoples, shared }: DevelopmentTrust,
+  { content: { products, manifests }, signers }: RepositoryRequest,
+): Promise<Delegations | undefined> {
+  for (const product of products) {
+    const ofProduct = manifests.get(product) ?? [];
+    const targets = sorted(
+      Object.fromEntries(ofProduct.flatMap(({ artifacts }) => Object.entries(artifacts))),
+    );
+    const given = { says: { targets }, signer: peoples.artifacts, lifetime: LIFETIMES.artifacts };
+    await roles.make(artifactsRole(product), given);
+  }
+  // Every product that ever was keeps its roles: clients take one that goes for an attack.
+  const known = [...Object.keys(roles.states), ...products.map(manifestsRole)];
+  const delegations = delegationsOf(known, {
+    artifacts: { keys: [peoples.artifacts.key], threshold: 1 },
+    manifests: { keys: [signers.manifests.key], threshold: 1 },
+  });
+  const says = { targets: asTargets([...shared]), ...(delegations === undefined ? {} : { delegations }) };
+  await roles.make('targets', { says, signer: peoples.targets, lifetime: LIFETIMES.targets });
+  return delegations;
+}
+
+async function signTimestamp(
+  { states, versionAfter }: RoleFiles,
+  { previous, signers, now }: RepositoryRequest,
+): Promise<SignedFile<Timestamp> & { readonly timestamp: Timestamp }> {
+  const { snapshot } = states;
+  if (snapshot === undefined) throw new MetadataError('absent', 'there is no snapshot metadata');
+  const { version, length, hashes } = snapshot;
+  const timestamp: Timestamp = {
+    _type: 'timestamp',
+    spec_version: SPEC_VERSION,
+    version: versionAfter(previous?.version),
+    expires: formatExpires(now + LIFETIMES.timestamp),
+    meta: { 'snapshot.json': { version, length, hashes } },
+  };
+  const envelope = await signMetadata(timestamp, [signers.timestamp]);
+  return { timestamp, envelope, bytes: Buffer.from(JSON.stringify(envelope)) };
+}
+
+/** The files of roles: kept as published, made, or taken as people have signed them. */
+type RoleFiles = ReturnType<typeof createRoleFiles>;
+
+function createRoleFiles({ previous, now, floor }: Pick<RepositoryRequest, 'previous' | 'now' | 'floor'>) {
+  const states: Record<string, RoleState> = { ...previous?.roles };
   const made = new Map<string, SignedFile<Signed>>();
 
   const versionAfter = (last: number | undefined) =>
     Math.max((last ?? 0) + 1, floor + 1, Math.floor(now / SECOND));
 
-  /** The role with this content: as it is published, or signed anew. */
-  async function role(
+  function keep(name: string, file: SignedFile<Signed>, kept: Pick<RoleState, 'content' | 'renewAt'>): void {
+    const { signed } = file.envelope;
+    made.set(name, file);
+    states[name] = {
+      version: signed.version,
+      length: file.bytes.byteLength,
+      hashes: { sha256: digestOf(file.bytes) },
+      expires: expiresAt(signed),
+      ...kept,
+    };
+  }
+
+  /** The role with this content: as it is published, or signed anew. Its version. */
+  async function make(
     name: string,
     given: {
       readonly says: Pick<Targets, 'targets' | 'delegations'> | Pick<Snapshot, 'meta'>;
@@ -144,9 +302,9 @@ export async function nextRepository(request: RepositoryRequest): Promise<NextRe
     },
   ): Promise<number> {
     const { says, signer, lifetime } = given;
-    const before = roles[name];
-    const digest = hash('sha256', `${signer.keyid} ${JSON.stringify(says)}`);
-    if (before?.content === digest && before.renewAt !== undefined && now < before.renewAt)
+    const before = states[name];
+    const content = hash('sha256', `${signer.keyid} ${JSON.stringify(says)}`);
+    if (before?.content === content && before.renewAt !== undefined && now < before.renewAt)
       return before.version;
     const version = versionAfter(before?.version);
     const expires = formatExpires(now + lifetime);
@@ -163,129 +321,24 @@ export async function nextRepository(request: RepositoryRequest): Promise<NextRe
             version,
           };
     const envelope = await signMetadata(signed, [signer]);
-    keep(name, envelope, {
-      bytes: Buffer.from(JSON.stringify(envelope)),
-      content: digest,
-      renewAt: now + lifetime / 2,
-    });
+    const bytes = Buffer.from(JSON.stringify(envelope));
+    keep(name, { envelope, bytes }, { content, renewAt: now + lifetime / 2 });
     return version;
   }
 
-  function keep(
-    name: string,
-    envelope: Envelope,
-    { bytes, ...kept }: Pick<RoleState, 'content' | 'renewAt'> & { readonly bytes: Uint8Array },
-  ): void {
-    const { version } = envelope.signed;
-    made.set(name, { envelope, bytes });
-    files.set(`metadata/${version}.${name}.json`, bytes);
-    roles[name] = {
-      version,
-      length: bytes.byteLength,
-      hashes: { sha256: digestOf(bytes) },
-      expires: expiresAt(envelope.signed),
-      ...kept,
-    };
+  /** A signature that is added later changes nothing: devices may have the file as it was first published. */
+  function take(name: string, file: SignedFile<Targets>): void {
+    const content = contentOfSigned(file.envelope.signed);
+    if (states[name]?.version === file.envelope.signed.version && states[name].content === content) return;
+    keep(name, file, { content });
   }
 
-  /** A role that people sign is served as it is. */
-  function given(name: string, file: SignedFile<Targets>): void {
-    const { version } = file.envelope.signed;
-    const before = roles[name];
-    const sha256 = digestOf(file.bytes);
-    if (before?.hashes.sha256 === sha256) return;
-    if (before !== undefined && version <= before.version)
-      throw new MetadataError(
-        'version',
-        `${name} has version ${version}, which must be above ${before.version}, which devices have seen`,
-      );
-    keep(name, file.envelope, { bytes: file.bytes, content: sha256 });
-  }
+  return { states, made, versionAfter, make, take };
+}
 
-  for (const [name, file] of trust.offline) given(name, file);
-  const { targets: targetsSigner, artifacts: artifactsSigner } = signers;
-  for (const product of content.products) {
-    const name = artifactsRole(product);
-    if (trust.offline.has(name) || artifactsSigner === undefined) continue;
-    const targets = sorted(content.artifacts.get(product) ?? {});
-    await role(name, { says: { targets }, signer: artifactsSigner, lifetime: LIFETIMES.artifacts });
-  }
-  for (const product of content.products) {
-    const paths = content.manifests.get(product) ?? [];
-    const targets = filesAsTargets(content, paths);
-    const version = await role(manifestsRole(product), {
-      says: { targets },
-      signer: signers.manifests,
-      lifetime: LIFETIMES.manifests,
-    });
-    for (const path of paths) since[path] = previous?.since[path] ?? version;
-  }
-  let delegations = trust.offline.get('targets')?.envelope.signed.delegations;
-  if (!trust.offline.has('targets')) {
-    if (targetsSigner === undefined || artifactsSigner === undefined)
-      throw new MetadataError(
-        'absent',
-        'trust/targets.json is missing, and the keys that sign it are not here',
-      );
-    delegations = delegationsOf(Object.keys(roles), {
-      artifacts: artifactsSigner,
-      manifests: signers.manifests,
-    });
-    const says = {
-      targets: filesAsTargets(content, content.shared),
-      ...(delegations === undefined ? {} : { delegations }),
-    };
-    await role('targets', { says, signer: targetsSigner, lifetime: LIFETIMES.targets });
-  }
-
-  const meta: Record<string, MetaFile> = {};
-  for (const [name, { version, length, hashes }] of Object.entries(sorted(roles)))
-    if (name !== 'snapshot') meta[`${name}.json`] = { hashes, length, version };
-  await role('snapshot', { says: { meta }, signer: signers.snapshot, lifetime: LIFETIMES.snapshot });
-
-  const isSame = made.size === 0 && previous?.root.version === root.version;
-  if (isSame && previous !== undefined && now < previous.signedAt + TIMESTAMP_EVERY_MS) return undefined;
-
-  const snapshot = roles['snapshot'];
-  if (snapshot === undefined) throw new MetadataError('absent', 'there is no snapshot metadata');
-  const timestamp: Timestamp = {
-    _type: 'timestamp',
-    spec_version: SPEC_VERSION,
-    version: versionAfter(previous?.version),
-    expires: formatExpires(now + LIFETIMES.timestamp),
-    meta: {
-      'snapshot.json': { version: snapshot.version, length: snapshot.length, hashes: snapshot.hashes },
-    },
-  };
-  const envelope = await signMetadata(timestamp, [signers.timestamp]);
-  const bytes = Buffer.from(JSON.stringify(envelope));
-  made.set('timestamp', { envelope, bytes });
-  files.set('metadata/timestamp.json', bytes);
-  for (const { bytes, envelope: each } of trust.roots) {
-    // One version is one file for ever, whichever server made it.
-    const { version } = each.signed;
-    if (version > (previous?.root.version ?? 0)) files.set(rootPlace(version), bytes);
-  }
-  for (const [path, bytes] of content.files) {
-    if (previous?.since[path] === undefined) files.set(targetPlace(path, digestOf(bytes)), bytes);
-  }
-  const needed = new Set([
-    ...files.keys(),
-    ...trust.roots.map(({ envelope: each }) => rootPlace(each.signed.version)),
-    ...Object.entries(roles).map(([name, { version }]) => `metadata/${version}.${name}.json`),
-    ...Array.from(content.files, ([path, bytes]) => targetPlace(path, digestOf(bytes))),
-  ]);
-  const state = {
-    version: timestamp.version,
-    expires: expiresAt(timestamp),
-    signedAt: now,
-    root: { version: root.version, expires: expiresAt(root) },
-    development: !trust.offline.has('targets'),
-    roles,
-    since,
-  };
-  for (const [name, each] of made) checkMade(name, each, { root, delegations });
-  return { state, files, needed };
+/** What is noted of a role that people sign: two files say the same where it is equal. */
+export function contentOfSigned(signed: Signed): string {
+  return digestOf(signedBytes(signed));
 }
 
 /** Whether clients would take what was made: throws {@link MetadataError} where they would not. */
@@ -322,7 +375,11 @@ export function renewalAt({ roles, signedAt }: RepositoryState): Instant {
 }
 
 export function rootPlace(version: number): string {
-  return `metadata/${version}.root.json`;
+  return rolePlace('root', { version });
+}
+
+export function rolePlace(name: string, { version }: { readonly version: number }): string {
+  return `metadata/${version}.${name}.json`;
 }
 
 /** Where a target lies below `/tuf`: consistent snapshots put its digest before its name. */
@@ -331,39 +388,38 @@ export function targetPlace(path: string, sha256: string): string {
   return `targets/${path.slice(0, slash)}${sha256}.${path.slice(slash)}`;
 }
 
-function filesAsTargets({ files }: Content, paths: readonly string[]): Readonly<Record<string, TargetFile>> {
-  const targets: Record<string, TargetFile> = {};
-  for (const path of [...paths].sort()) {
-    const bytes = files.get(path);
-    if (bytes !== undefined)
-      targets[path] = { hashes: { sha256: digestOf(bytes) }, length: bytes.byteLength };
-  }
-  return targets;
+export function asTargets(
+  files: readonly (readonly [path: string, bytes: Uint8Array])[],
+): Readonly<Record<string, TargetFile>> {
+  return sorted(
+    Object.fromEntries(
+      files.map(([path, bytes]) => [path, { hashes: { sha256: digestOf(bytes) }, length: bytes.byteLength }]),
+    ),
+  );
 }
 
-/** Every product that ever was keeps its roles: clients take one that goes for an attack. */
-function delegationsOf(
+/** Who may sign for a kind of role. */
+export interface Holders {
+  readonly keys: readonly TufKey[];
+  readonly threshold: number;
+}
+
+/** The delegations of the products that `names`, names of roles, speak of. */
+export function delegationsOf(
   names: readonly string[],
-  { artifacts, manifests }: { artifacts: Signer; manifests: Signer },
-): Targets['delegations'] {
+  holders: { readonly artifacts: Holders; readonly manifests: Holders },
+): Delegations | undefined {
   const roles: DelegatedRole[] = [];
-  for (const name of [...names].sort()) {
-    const [, kind, product] = /^(artifacts|manifests)-(.+)$/.exec(name) ?? [];
-    if (kind === undefined) continue;
-    const signer = kind === 'artifacts' ? artifacts : manifests;
-    roles.push({
-      name,
-      keyids: [signer.keyid],
-      threshold: 1,
-      paths: [`${kind}/${product}/*`],
-      terminating: true,
-    });
-  }
-  if (roles.length === 0) return undefined;
   const keys: Record<string, TufKey> = {};
-  for (const { keyid, key } of [artifacts, manifests].sort((a, b) => (a.keyid < b.keyid ? -1 : 1)))
-    keys[keyid] = key;
-  return { keys, roles };
+  for (const name of [...new Set(names)].sort()) {
+    const [, kind, product] = /^(artifacts|manifests)-(.+)$/.exec(name) ?? [];
+    if (kind !== 'artifacts' && kind !== 'manifests') continue;
+    const { keys: own, threshold } = holders[kind];
+    for (const key of own) keys[keyIdOf(key)] = key;
+    const keyids = own.map(keyIdOf).sort();
+    roles.push({ name, keyids, threshold, paths: [`${kind}/${product}/*`], terminating: true });
+  }
+  return roles.length === 0 ? undefined : { keys: sorted(keys), roles };
 }
 
 function sorted<Value>(record: Readonly<Record<string, Value>>): Readonly<Record<string, Value>> {

@@ -23,7 +23,7 @@ const trustOf = async (
 
 test('the root is made once, is the same after a restart, and is renewed at half of its life', async () => {
   const first = await trustOf('a');
-  expect(await trustOf('a', NOW + 180 * DAY)).toEqual(first);
+  expect((await trustOf('a', NOW + 180 * DAY)).roots).toEqual(first.roots);
   const later = await trustOf('a', NOW + 183 * DAY);
   expect(later.roots.map(({ envelope }) => envelope.signed.version)).toEqual([1, 2]);
   expect(later.roots[0]?.bytes).toEqual(first.roots[0]?.bytes);

@@ -23,7 +23,7 @@ async function ceremony() {
   const online: Record<OnlineRole, Signer> = {
     timestamp: keys.tuf.signers.timestamp,
     snapshot: keys.tuf.signers.snapshot,
-    targets: keys.tuf.signers.targets ?? (await signer()),
+    targets: await signer(),
   };
   const manifests = { current: keys.tuf.signers.manifests };
   const roots: Envelope<Root>[] = [];
@@ -54,12 +54,16 @@ async function ceremony() {
     ...keys,
     tuf: {
       get signers() {
-        return { ...keys.tuf.signers, ...online, manifests: manifests.current };
+        return { timestamp: online.timestamp, snapshot: online.snapshot, manifests: manifests.current };
       },
-      developmentTrust: async () => ({
-        roots: chainOf(roots.map((root) => Buffer.from(JSON.stringify(root)))),
-        offline: new Map(),
-      }),
+      developmentTrust: async (at) => {
+        const made = await keys.tuf.developmentTrust({ ...at, published: async () => undefined });
+        return {
+          ...made,
+          roots: chainOf(roots.map((root) => Buffer.from(JSON.stringify(root)))),
+          signers: { ...made.signers, targets: online.targets },
+        };
+      },
     },
   };
   return { keys: trust, sign, online, manifests, roots, signer };
