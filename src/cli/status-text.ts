@@ -162,7 +162,7 @@ function headLines(status: FleetStatus, now: Instant, out: Paper): string[] {
     lines.push(
       ...alarm(
         'yellow',
-        `! ${plural(problems.length, 'problem')} in the documents; what is wrong in ops/ is not obeyed`,
+        `! ${plural(problems.length, 'problem')} in the documents; what is wrong in ops/ and trust/ has no effect`,
       ),
     );
   }

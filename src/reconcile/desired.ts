@@ -15,6 +15,7 @@ import {
 import type { Problem } from '../documents/problem.ts';
 import type { Origins } from '../fleet-repo/origins.ts';
 import { readDocuments, snapshotAt } from '../fleet-repo/snapshot.ts';
+import { type ReadTrust, readTrust } from '../fleet-repo/trust.ts';
 import { GitObjectError } from '../git/errors.ts';
 import type { Commit, Git } from '../git/git.ts';
 import { firstParentLog } from '../git/tree.ts';
@@ -27,6 +28,8 @@ export interface Wanted {
   /** What is in force; undefined until the repository has had a valid snapshot. */
   readonly desired: DesiredState | undefined;
   readonly operations: Operations;
+  /** What people have signed, at `head`. */
+  readonly trust?: ReadTrust;
   /** The tip of main that was looked at. */
   readonly head: CommitId | undefined;
   /** What is wrong at `head`; while nothing changes, one array. With an error among them, `desired` is an older commit's. */
@@ -88,12 +91,20 @@ export async function readWanted(
     cache,
   });
   const operations = { ...read.operations, entries };
+  const trust = await readTrust(git, commit, before?.trust);
   const looked: Looked = {
     loaded: { ...loaded, problems: [...loaded.problems, ...read.problems, ...problems] },
     origins,
     outcomes,
   };
-  return { desired, operations, head, problems: judge({ desired, operations, looked }), looked };
+  return {
+    desired,
+    operations,
+    head,
+    problems: judge({ desired, operations, looked }),
+    looked,
+    ...(trust === undefined ? {} : { trust }),
+  };
 }
 
 /** The same commit after something has happened: what had no effect may have one now, and the other way round. */

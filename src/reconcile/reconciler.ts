@@ -15,6 +15,7 @@ import { type DurationMs, type Instant, MINUTE, SECOND } from '../core/model/tim
 import { type Answer, applyDecisions, type Decision, type Plan, wantKey } from '../core/plan/contract.ts';
 import { plan } from '../core/plan/plan.ts';
 import type { DocumentCache } from '../documents/load.ts';
+import type { Problem } from '../documents/problem.ts';
 import { OUTCOMES_BRANCH, recordDecisions } from '../fleet-repo/outcomes.ts';
 import type { Forge } from '../forge/forge.ts';
 import { GitObjectError } from '../git/errors.ts';
@@ -139,6 +140,7 @@ export function createReconciler(
   let timesSet = clock.timesSet?.() ?? 0;
   let behindSince: Instant | undefined;
   let watcher: Watcher | undefined;
+  let lastRead: Wanted | undefined;
   let state: ReconcilerState = {
     wanted: undefined,
     outcomes: new Map(),
@@ -178,6 +180,27 @@ export function createReconciler(
     return { by: 'trust', reason: `metadata cannot be signed: ${trouble}` };
   }
 
+  /** What is wrong in `trust/` blocks no snapshot: what is published stays in force. */
+  function withTrustProblems(wanted: Wanted): Wanted {
+    const flaws = tuf.flaws();
+    if (flaws.length === 0) return wanted;
+    const ofTrust = flaws.map(
+      ({ file, message }): Problem => ({
+        file,
+        line: 1,
+        column: 1,
+        rule: 'trust',
+        severity: 'warning',
+        message,
+      }),
+    );
+    const problems = [...wanted.problems, ...ofTrust];
+    // No news: whoever compares sees the same problems.
+    const before = state.wanted?.problems;
+    const isSame = JSON.stringify(problems) === JSON.stringify(before);
+    return { ...wanted, problems: isSame && before !== undefined ? before : problems };
+  }
+
   /** What devices are answered by. */
   function served(): void {
     const [published, repository] = [publication.served(), tuf.state()];
@@ -198,7 +221,8 @@ export function createReconciler(
     const { published } = state;
     if (published !== undefined) await tuf.renew(published.program, now);
     const read = await readRepository(known);
-    const { wanted } = read;
+    await tuf.follow(read.wanted.trust?.folder, now);
+    const wanted = withTrustProblems(read.wanted);
     const repository = { ...read.repository, hold: read.repository.hold ?? unsigned() };
     step('read');
     announce(wanted, now);
@@ -334,6 +358,7 @@ export function createReconciler(
       restorations: given.notes.restorations,
       randomHex: ports.randomHex(),
       ...(given.held === undefined ? {} : { held: given.held }),
+      heldRollouts: tuf.unlistable(desired.rollouts.values()),
     };
     for (;;) {
       const made = plan({ desired, outcomes, operations: given.wanted.operations, observed, now });
@@ -361,9 +386,10 @@ export function createReconciler(
         branch,
         cache: ports.cache,
         outcomes: record.outcomes,
-        before: state.wanted,
+        before: lastRead,
         ...(known.applied === undefined ? {} : { applied: known.applied }),
       });
+      lastRead = wanted;
       return { repository: { ...record, hold: record.hold ?? doubts() }, wanted };
     } catch (error) {
       if (state.wanted?.desired === undefined) {

@@ -3,12 +3,16 @@
  * published is renewed in time. Where it cannot be signed, what is listed already may still be given: what takes something
  * back never waits for a key.
  */
-import type { Program } from '../core/model/program.ts';
+import type { Rollout } from '../core/model/desired.ts';
+import type { RolloutName } from '../core/model/ids.ts';
+import type { Program, ProgramRevision } from '../core/model/program.ts';
 import type { Instant } from '../core/model/time.ts';
 import { withoutOffers } from '../core/plan/program.ts';
 import type { Journal, Store } from '../store/store.ts';
 import type { Keys } from '../trust/keys.ts';
-import { contentOf, manifestTarget } from '../trust/tuf/content.ts';
+import { artifactsOf, contentOf, manifestTarget } from '../trust/tuf/content.ts';
+import type { Flaw, TrustFolder } from '../trust/tuf/folder.ts';
+import { type InForce, trustInForce } from '../trust/tuf/in-force.ts';
 import { MetadataError } from '../trust/tuf/metadata.ts';
 import {
   type NextRepository,
@@ -16,7 +20,9 @@ import {
   type RepositoryState,
   renewalAt,
   rootPlace,
+  unvouched,
 } from '../trust/tuf/repository.ts';
+import { artifactsRole, manifestsRole } from '../trust/tuf/roles.ts';
 import { Overtaken } from './overtaken.ts';
 
 export interface TufPublication {
@@ -24,8 +30,14 @@ export interface TufPublication {
   state(): RepositoryState | undefined;
   /** Why it could not be brought up to date, while that is so. */
   trouble(): string | undefined;
+  /** What people have signed and is not in force, and why. Equal findings are one array. */
+  flaws(): readonly Flaw[];
   /** Reads what another process may have published. */
   refresh(): Promise<void>;
+  /** Takes over what people have signed, as main has it now. */
+  follow(folder: TrustFolder | undefined, now: Instant): Promise<void>;
+  /** Rollouts whose revision devices would refuse, with the reason and the next step. */
+  unlistable(rollouts: Iterable<Rollout>): ReadonlyMap<RolloutName, string>;
   /** Signs anew what has to be, for the program that is served. Throws {@link Overtaken}. */
   renew(program: Program, now: Instant): Promise<void>;
   /**
@@ -48,8 +60,12 @@ export function createTufPublication({
   let state: RepositoryState | undefined;
   let trouble: string | undefined;
   let isRead = false;
-  /** The program that is listed. */
-  let listed: Program | undefined;
+  let folder: TrustFolder | undefined;
+  /** What people have signed, found for that folder and that state. */
+  let found: (InForce & { readonly by: string; readonly folder: TrustFolder | undefined }) | undefined;
+  let flaws: readonly Flaw[] = [];
+  /** The program that is listed, and on whose word. */
+  let listed: { readonly program: Program; readonly folder: TrustFolder | undefined } | undefined;
   let withheld:
     | { readonly from: Program; readonly state: RepositoryState | undefined; readonly served: Program }
     | undefined;
@@ -62,20 +78,41 @@ export function createTufPublication({
     listed = undefined;
   }
 
+  async function inForce(now: Instant): Promise<InForce> {
+    const by = JSON.stringify([state?.root, state?.development, peoplesVersions(state)]);
+    const isFound = found !== undefined && found.folder === folder && found.by === by;
+    if (isFound && found?.trust.kind === 'people') return found;
+    const published = (place: string) => store.tufFile(place);
+    const made = await trustInForce({
+      folder,
+      state,
+      published,
+      development: () =>
+        keys.tuf.developmentTrust({ now, published: (version) => published(rootPlace(version)) }),
+      signers: keys.tuf.signers,
+      assignment: keys.assignment.publicJwk,
+      now,
+    });
+    found = { ...made, by, folder };
+    if (JSON.stringify(flaws) !== JSON.stringify(made.flaws)) flaws = made.flaws;
+    return found;
+  }
+
   /** Whatever keeps it from being signed (a file, a service that holds a key) is a {@link MetadataError}. */
   async function sign(program: Program, now: Instant, floor: number): Promise<NextRepository | undefined> {
     try {
-      const trust = await keys.tuf.developmentTrust({
-        now,
-        published: (version) => store.tufFile(rootPlace(version)),
-      });
-      const content = contentOf(program);
+      const { trust } = await inForce(now);
       const { signers } = keys.tuf;
-      return await nextRepository({ previous: state, trust, signers, content, now, floor });
+      return await nextRepository({
+        previous: state,
+        trust,
+        signers,
+        content: contentOf(program),
+        now,
+        floor,
+      });
     } catch (error) {
-      if (error instanceof MetadataError) throw error;
-      const message = error instanceof Error ? error.message : String(error);
-      throw new MetadataError('signatures', message);
+      throw asMetadataError(error);
     }
   }
 
@@ -92,10 +129,51 @@ export function createTufPublication({
     state = next.state;
   }
 
+  /** The same object as long as it comes to the same: answers are remembered by it. */
+  function servable(program: Program): Program {
+    if (withheld?.from !== program || withheld.state !== state)
+      withheld = { from: program, state, served: withoutUnlisted(program, state) };
+    return withheld.served;
+  }
+
   return {
     state: () => state,
     trouble: () => trouble,
+    flaws: () => flaws,
     refresh,
+
+    async follow(next, now) {
+      if (!isRead) await refresh();
+      folder = next;
+      try {
+        await inForce(now);
+      } catch (error) {
+        trouble = asMetadataError(error).message;
+      }
+    },
+
+    unlistable(rollouts) {
+      const reasons = new Map<RolloutName, string>();
+      if (found?.trust.kind !== 'people') return reasons;
+      const { trust } = found;
+      const { delegations } = trust.targets.envelope.signed;
+      for (const { name, manifest } of rollouts) {
+        const { product } = manifest;
+        const [path] = unvouched(artifactsOf(manifest), trust);
+        const isDelegated = delegations?.roles.some((role) => role.name === manifestsRole(product)) ?? false;
+        if (!isDelegated)
+          reasons.set(
+            name,
+            `trust/targets.json does not know the product ${product}: run tidegate trust sign, and have it signed`,
+          );
+        else if (path !== undefined)
+          reasons.set(
+            name,
+            `trust/${artifactsRole(product)}.json, as far as it is signed, does not list ${path}: run tidegate trust sign, and have it signed`,
+          );
+      }
+      return reasons;
+    },
 
     async renew(program, now) {
       if (state === undefined || now < renewalAt(state)) return;
@@ -104,30 +182,39 @@ export function createTufPublication({
 
     async publish(program, { now, floor }) {
       if (!isRead) await refresh();
-      if (listed === program && state !== undefined && now < renewalAt(state) && trouble === undefined)
-        return program;
+      const isListed = listed?.program === program && listed.folder === folder && state !== undefined;
+      if (isListed && now < renewalAt(state as RepositoryState) && trouble === undefined)
+        return servable(program);
       try {
         await bringUpToDate(program, now, floor);
         trouble = undefined;
-        listed = program;
-        return program;
+        listed = { program, folder };
       } catch (error) {
         if (!(error instanceof MetadataError)) throw error;
         trouble = error.message;
-        // The same object as long as it comes to the same: answers are remembered by it.
-        if (withheld?.from !== program || withheld.state !== state)
-          withheld = { from: program, state, served: withoutUnlisted(program, state) };
-        return withheld.served;
       }
+      return servable(program);
     },
   };
 }
 
+function peoplesVersions(state: RepositoryState | undefined): readonly unknown[] {
+  return Object.entries(state?.roles ?? {}).flatMap(([name, { version }]) =>
+    name === 'targets' || name.startsWith('artifacts-') ? [name, version] : [],
+  );
+}
+
+function asMetadataError(error: unknown): MetadataError {
+  if (error instanceof MetadataError) return error;
+  return new MetadataError('signatures', error instanceof Error ? error.message : String(error));
+}
+
 /** Who has a revision keeps it; nobody is offered one that no metadata lists. */
 function withoutUnlisted(program: Program, state: RepositoryState | undefined): Program {
-  return withoutOffers(
-    program,
-    ({ manifest, revision }) =>
-      state === undefined || !Object.hasOwn(state.since, manifestTarget(manifest, revision)),
+  const isUnlisted = ({ manifest, revision }: ProgramRevision) =>
+    state === undefined || !Object.hasOwn(state.since, manifestTarget(manifest, revision));
+  const isWhole = program.rollouts.every(
+    ({ candidate }) => candidate === undefined || !isUnlisted(candidate),
   );
+  return isWhole ? program : withoutOffers(program, isUnlisted);
 }

@@ -14,7 +14,7 @@ import { publicKeyOf, type SigningKey, signingKey } from './signing-key.ts';
 import { ASSIGNMENT_KEYS } from './tuf/content.ts';
 import { developmentTrust, type PublishedRoot, type RootFiles } from './tuf/development.ts';
 import type { DevelopmentTrust, RepositorySigners } from './tuf/repository.ts';
-import { localSigner, type Signer } from './tuf/signer.ts';
+import { localSigner } from './tuf/signer.ts';
 
 export interface Keys {
   /** Signs what devices are told to run. */
@@ -82,16 +82,21 @@ async function makeKeys(key: (name: string) => Promise<SigningKey>, files: RootF
     snapshot: localSigner(await key('snapshot')),
     timestamp: localSigner(await key('timestamp')),
   };
-  /** Keys that belong to people: not made where people have theirs. */
-  let peoples: (DevelopmentTrust['signers'] & { readonly root: Signer }) | undefined;
+  /** Keys that belong to people: not made where people have theirs, and once by whoever asks at once. */
+  const peoples = async () => ({
+    root: localSigner(await key('root')),
+    targets: localSigner(await key('targets')),
+    artifacts: localSigner(await key('artifacts')),
+  });
+  let opened: ReturnType<typeof peoples> | undefined;
+  const forget = (error: unknown) => {
+    opened = undefined;
+    throw error;
+  };
   const shared = new Map([[ASSIGNMENT_KEYS, Buffer.from(JSON.stringify({ keys: [assignment.publicJwk] }))]]);
   async function ofDevelopment(at: Parameters<TufKeys['developmentTrust']>[0]): Promise<DevelopmentTrust> {
-    peoples ??= {
-      root: localSigner(await key('root')),
-      targets: localSigner(await key('targets')),
-      artifacts: localSigner(await key('artifacts')),
-    };
-    return { ...(await developmentTrust({ ...signers, ...peoples }, files, at)), shared };
+    opened ??= peoples().catch(forget);
+    return { ...(await developmentTrust({ ...signers, ...(await opened) }, files, at)), shared };
   }
   return { assignment, enrolment, tuf: { signers, developmentTrust: ofDevelopment } };
 }

@@ -30,6 +30,8 @@ export interface Observed {
   readonly randomHex: string;
   /** Set while nothing may open, with the reason: git is away, `outcomes` was rewound. */
   readonly held?: string;
+  /** Rollouts of which nothing may open, with the reason: devices would refuse the revision. */
+  readonly heldRollouts?: ReadonlyMap<RolloutName, string>;
 }
 
 export interface Plan {

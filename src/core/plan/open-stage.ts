@@ -134,7 +134,8 @@ function whyHeld(
     }
     return wait(missing);
   }
-  if (observed.held !== undefined) return wait(observed.held);
+  const held = observed.held ?? observed.heldRollouts?.get(rollout.name);
+  if (held !== undefined) return wait(held);
   return undefined;
 }
 

@@ -8,13 +8,12 @@ import {
   expiresAt,
   formatExpires,
   MetadataError,
-  parseMetadata,
   type Root,
-  requireSigned,
   SPEC_VERSION,
   TOP_LEVEL_ROLES,
 } from './metadata.ts';
-import { type DevelopmentTrust, LIFETIMES, type RepositorySigners, type SignedFile } from './repository.ts';
+import { type DevelopmentTrust, LIFETIMES, type RepositorySigners } from './repository.ts';
+import { chainOf } from './root-chain.ts';
 import { type Signer, signMetadata } from './signer.ts';
 
 /** Undefined where no server has published that version. */
@@ -89,27 +88,6 @@ export async function developmentTrust(
   }
   const { targets, artifacts } = signers;
   return { kind: 'development', roots, signers: { targets, artifacts } };
-}
-
-/** Root metadata from version 1 on, each signed as the one before and it itself want. Throws {@link MetadataError}. */
-export function chainOf(files: readonly Uint8Array[]): readonly SignedFile<Root>[] {
-  const roots: SignedFile<Root>[] = [];
-  for (const [index, bytes] of files.entries()) {
-    const name = `${index + 1}.root.json`;
-    const envelope = parseMetadata(bytes, 'root', name);
-    const root = envelope.signed;
-    if (root.version !== index + 1)
-      throw new MetadataError('version', `${name} must have version ${index + 1}, found ${root.version}`);
-    const before = roots.at(-1)?.envelope.signed;
-    if (before !== undefined)
-      requireSigned(envelope, before.roles.root, {
-        keys: before.keys,
-        name: `${name}, as version ${index} wants it,`,
-      });
-    requireSigned(envelope, root.roles.root, { keys: root.keys, name });
-    roots.push({ bytes, envelope });
-  }
-  return roots;
 }
 
 function rolesOf(signers: DevelopmentSigners): Pick<Root, 'keys' | 'roles'> {

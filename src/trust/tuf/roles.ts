@@ -7,3 +7,8 @@ export function artifactsRole(product: string): string {
 export function manifestsRole(product: string): string {
   return `manifests-${product}`;
 }
+
+/** The product of an `artifacts-` or `manifests-` role. */
+export function productOf(role: string): string {
+  return role.slice(role.indexOf('-') + 1);
+}
