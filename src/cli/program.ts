@@ -22,8 +22,15 @@ export function createProgram(io: Io, onExit: (code: ExitCode) => void): Command
 
   command(program, 'validate', 'check the documents of a fleet repository')
     .argument('[path]', 'root of its working folder, committed or not', '.')
+    .option(
+      '--base <commit>',
+      'what trust/ is compared with: everything since may only add to it (default: HEAD~1)',
+    )
     .addOption(format())
-    .addHelpText('after', examples('validate', 'validate ~/fleet', 'validate --format json | jq .problems'))
+    .addHelpText(
+      'after',
+      examples('validate', 'validate ~/fleet --base origin/main', 'validate --format json | jq .problems'),
+    )
     .action(async (path, options) => ends((await import('./validate.ts')).run({ path, ...options }, io)));
 
   command(program, 'init', 'make a fleet repository to start from')
@@ -57,6 +64,7 @@ export function createProgram(io: Io, onExit: (code: ExitCode) => void): Command
 
   addOperations(program, io, ends);
   addSnapshots(program, io, ends);
+  addTrust(program, io, ends);
 
   const device = command(program, 'device', 'let devices join the fleet');
   command(device, 'token', 'make an enrolment token, where the data of the server lies')
@@ -258,6 +266,70 @@ function addSnapshots(program: Command, io: Io, ends: Ends): void {
     .action(async (name, options) =>
       ends((await import('./snapshot-verify.ts')).run({ snapshot: name, ...options }, io)),
     );
+}
+
+/** What people sign: each writes files of `trust/`, for a pull request. */
+function addTrust(program: Command, io: Io, ends: Ends): void {
+  const trust = command(program, 'trust', 'keys of people, and what they sign for devices');
+  const add = (name: string, description: string) =>
+    command(trust, name, description).option(
+      '--repo <folder>',
+      'the working folder of the fleet repository',
+      '.',
+    );
+
+  command(trust, 'key', 'make a key of your own, encrypted with the passphrase in TIDEGATE_KEYS_PASSPHRASE')
+    .argument('<file>', 'where the private key is put; its public half lies beside it')
+    .addHelpText('after', examples('trust key ~/keys/ada.pem'))
+    .action(async (file) => ends((await import('./trust-key.ts')).run({ file }, io)));
+
+  add('init', 'propose trust of your own, in place of what the server made for itself')
+    .option('--root <key...>', 'public keys that sign for who signs what: names in trust/keys, or files')
+    .option('--root-threshold <number>', 'how many of them it takes (default: more than half)', wholeNumber)
+    .option('--products <key...>', 'public keys that vouch for what is installed')
+    .option(
+      '--products-threshold <number>',
+      'how many of them it takes (default: more than half)',
+      wholeNumber,
+    )
+    .option('--development <folder>', 'with keys that are made there, to try it out')
+    .addOption(server())
+    .addHelpText(
+      'after',
+      examples(
+        'trust init --root ada.pub ben.pub cyd.pub dee.pub eve.pub --products ada.pub ben.pub cyd.pub',
+        'trust init --development ../trial-keys',
+      ),
+    )
+    .action(async (options) => ends((await import('./trust-init.ts')).run(options, io)));
+
+  add('status', 'who signs for what, who has, until when it is good, and what is missing')
+    .addOption(format())
+    .addHelpText('after', examples('trust status', 'trust status --format json | jq .problems'))
+    .action(async (options) => ends((await import('./trust-status.ts')).run(options, io)));
+
+  add('sign', 'list what the documents release, and sign what waits for your key')
+    .option('--key <file...>', 'private keys; without one it is listed, and not signed')
+    .option('--dry-run', 'show what would be signed', false)
+    .addHelpText('after', examples('trust sign --dry-run', 'trust sign --key ~/keys/ada.pem'))
+    .action(async (options) => ends((await import('./trust-sign.ts')).run(options, io)));
+
+  add('rotate', 'propose other keys for a role, or the same for longer')
+    .argument(
+      '<role>',
+      'root, targets, snapshot, timestamp, assignment; artifacts or manifests, of all products or of one: artifacts-kiosk',
+    )
+    .option('--add <key...>', 'public keys: names in trust/keys, or files')
+    .option('--remove <key...>', 'names, or beginnings of ids')
+    .option('--threshold <number>', 'how many of the keys it takes (default: as before)', wholeNumber)
+    .addHelpText(
+      'after',
+      examples(
+        'trust rotate root --add fay.pub --remove ada',
+        'trust rotate snapshot --add server-2.pub --remove 3f2a91c0',
+      ),
+    )
+    .action(async (role, options) => ends((await import('./trust-rotate.ts')).run({ role, ...options }, io)));
 }
 
 function command(parent: Command, name: string, description: string): Command {

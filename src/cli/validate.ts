@@ -9,10 +9,13 @@ import { isAbsent } from '../git/durable-fs.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
 import { type Output, plural, printable } from './output.ts';
+import { trustProblems } from './validate-trust.ts';
 
 export interface ValidateOptions {
   /** The root of a fleet repository's working folder. */
   readonly path: string;
+  /** What `trust/` is compared with, commit by commit. */
+  readonly base?: string;
   readonly format: 'text' | 'json';
 }
 
@@ -27,13 +30,13 @@ export interface ValidationReport {
 }
 
 export async function run(options: ValidateOptions, io: Io): Promise<ExitCode> {
-  const report = await validateFolder(options.path);
+  const report = await validateFolder(options, io);
   if (options.format === 'json') io.out.write(`${JSON.stringify(report, null, 2)}\n`);
   else io.out.lines(reportLines(report, options.path, io.out));
   return report.valid ? EXIT.fine : EXIT.problems;
 }
 
-async function validateFolder(path: string): Promise<ValidationReport> {
+async function validateFolder({ path, base }: ValidateOptions, io: Io): Promise<ValidationReport> {
   if (!(await isFolder(join(path, 'fleet')))) {
     const next = 'name the root of a fleet repository, or make one with tidegate init';
     throw new CommandError(`${path} has no folder fleet/; ${next}`);
@@ -41,7 +44,8 @@ async function validateFolder(path: string): Promise<ValidationReport> {
   const files = await readFolder(path);
   // Nothing is committed yet, so there is no id; problems do not depend on one.
   const { problems } = loadDesired(files, { snapshot: '' as SnapshotId, commit: '' as CommitId });
-  const all = [...problems, ...loadOperations(files).problems].sort(compareProblems);
+  const trust = await trustProblems({ path, base, files }, io);
+  const all = [...problems, ...loadOperations(files).problems, ...trust].sort(compareProblems);
   const errors = all.filter(({ severity }) => severity === 'error').length;
   return {
     valid: errors === 0,

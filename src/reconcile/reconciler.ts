@@ -268,7 +268,9 @@ export function createReconciler(
     const times = made.plan.report.flatMap(({ until }) =>
       until === undefined || until <= now ? [] : [until],
     );
-    const again = recorded.count > 0 || restored;
+    // What waited for metadata goes on.
+    const isSignedAgain = repository.hold?.by === 'trust' && tuf.trouble() === undefined;
+    const again = recorded.count > 0 || restored || isSignedAgain;
     return { again, ...(times.length === 0 ? {} : { wakeAt: Math.min(...times) }) };
   }
 

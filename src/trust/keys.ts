@@ -14,7 +14,7 @@ import { publicKeyOf, type SigningKey, signingKey } from './signing-key.ts';
 import { ASSIGNMENT_KEYS } from './tuf/content.ts';
 import { developmentTrust, type PublishedRoot, type RootFiles } from './tuf/development.ts';
 import type { DevelopmentTrust, RepositorySigners } from './tuf/repository.ts';
-import { localSigner } from './tuf/signer.ts';
+import { localSigner, type Signer } from './tuf/signer.ts';
 
 export interface Keys {
   /** Signs what devices are told to run. */
@@ -59,6 +59,35 @@ export async function openKeys(
       : openKey(join(folder, `${name}.pem`), passphrase);
   };
   return await makeKeys(open, rootFilesIn(folder));
+}
+
+/** The private key in the file, for whoever signs with it by hand. Throws {@link KeyFileError}. */
+export async function readSigningKey(
+  path: string,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<SigningKey> {
+  const pem = await readKeyFile(path);
+  if (pem === undefined) throw new KeyFileError(path, 'there is no such file');
+  return await readKey(pem, { where: path, passphrase: env[PASSPHRASE] || undefined });
+}
+
+/** Keys in place of people's, for trying things out: made in `folder` if they are not there yet. */
+export async function openDevelopmentKeys(
+  folder: string,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<Readonly<Record<'root' | 'products', Signer>>> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const passphrase = env[PASSPHRASE] || undefined;
+  return {
+    root: localSigner(await openKey(join(folder, 'root.pem'), passphrase)),
+    products: localSigner(await openKey(join(folder, 'products.pem'), passphrase)),
+  };
+}
+
+/** Makes a key of a person's own, encrypted; undefined where the file is there already, which stays as it is. */
+export async function makeSigningKey(path: string, passphrase: string): Promise<SigningKey | undefined> {
+  const made = await writeKeyFileOnce(path, passphrase);
+  return made ? await readSigningKey(path, { [PASSPHRASE]: passphrase }) : undefined;
 }
 
 /** Keys that live in memory only, for simulations and tests. */
@@ -113,7 +142,7 @@ function rootFilesIn(folder: string): RootFiles {
         files.push(bytes);
       }
     },
-    write: (version, bytes) => writeFileOnce(pathOf(version), bytes, randomUUID()),
+    write: async (version, bytes) => void (await writeFileOnce(pathOf(version), bytes, randomUUID())),
   };
 }
 
@@ -156,7 +185,7 @@ async function readKey(
 }
 
 /** What key files are encrypted with. */
-const PASSPHRASE = 'TIDEGATE_KEYS_PASSPHRASE';
+export const PASSPHRASE = 'TIDEGATE_KEYS_PASSPHRASE';
 
 /** The file's text, or undefined where there is none. */
 async function readKeyFile(path: string): Promise<string | undefined> {
@@ -179,7 +208,7 @@ async function readKeyFile(path: string): Promise<string | undefined> {
  * Makes a key and gives it the name `path`, unless that name is taken by then. A link, not a rename: a rename would
  * replace the key of a process that was faster and has begun to sign with it.
  */
-async function writeKeyFileOnce(path: string, passphrase: string | undefined): Promise<void> {
+async function writeKeyFileOnce(path: string, passphrase: string | undefined): Promise<boolean> {
   const { privateKey } = generateKeyPairSync('ed25519');
   // The public key names the temporary file: two processes never choose the same one.
   const pem =
@@ -190,11 +219,12 @@ async function writeKeyFileOnce(path: string, passphrase: string | undefined): P
           salt: randomBytes(SALT_BYTES),
           iv: randomBytes(IV_BYTES),
         });
-  await writeFileOnce(path, pem, publicKeyOf(privateKey));
+  return await writeFileOnce(path, pem, publicKeyOf(privateKey));
 }
 
-/** A file that is whole, for its owner only, and not replaced where it is there. */
-async function writeFileOnce(path: string, content: string | Uint8Array, unique: string): Promise<void> {
+/** A file that is whole, for its owner only, and not replaced where it is there: false then. */
+async function writeFileOnce(path: string, content: string | Uint8Array, unique: string): Promise<boolean> {
+  let isOurs = false;
   const temporary = `${path}.${unique}`;
   const file = await open(temporary, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600);
   try {
@@ -204,7 +234,11 @@ async function writeFileOnce(path: string, content: string | Uint8Array, unique:
     } finally {
       await file.close();
     }
-    await unless('EEXIST', link(temporary, path));
+    isOurs =
+      (await unless(
+        'EEXIST',
+        link(temporary, path).then(() => true),
+      )) ?? false;
   } finally {
     await unlink(temporary);
   }
@@ -214,6 +248,7 @@ async function writeFileOnce(path: string, content: string | Uint8Array, unique:
   } finally {
     await folder.close();
   }
+  return isOurs;
 }
 
 /** What `action` resolves with, or undefined where it fails with the system error `code`. */

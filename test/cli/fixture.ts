@@ -161,6 +161,8 @@ interface Run {
 interface Surroundings {
   /** Columns of a terminal. */
   readonly columns?: number;
+  /** The time at which it stands. */
+  readonly now?: number;
   readonly env?: Readonly<Record<string, string>>;
   readonly interrupt?: AbortSignal;
   readonly onOutput?: (text: string) => void;
@@ -168,7 +170,7 @@ interface Surroundings {
 
 /** Runs the program in this process. */
 export async function run(args: readonly string[], surroundings: Surroundings = {}): Promise<Run> {
-  const { env = {}, columns, interrupt = new AbortController().signal, onOutput } = surroundings;
+  const { env = {}, columns, now = NOW, interrupt = new AbortController().signal, onOutput } = surroundings;
   const texts = { out: '', err: '' };
   const stream = (name: 'out' | 'err') => ({
     write(text: string) {
@@ -182,7 +184,7 @@ export async function run(args: readonly string[], surroundings: Surroundings = 
     err: createOutput(stream('err'), env),
     env,
     // Waits are ten times as short: nothing here depends on how long they are.
-    clock: { now: () => NOW, sleep: (duration, signal) => systemClock.sleep(duration / 10, signal) },
+    clock: { now: () => now, sleep: (duration, signal) => systemClock.sleep(duration / 10, signal) },
     fetch,
     interrupted: () => interrupt,
   };

@@ -129,6 +129,13 @@ export function parsePublicKey(pem: Uint8Array): TufKey {
   throw new MetadataError('malformed', 'must be an Ed25519 public key in PEM');
 }
 
+/** The key as {@link parsePublicKey} reads it. */
+export function publicKeyPem({ keyval }: TufKey): Uint8Array {
+  const x = Buffer.from(keyval.public, 'hex').toString('base64url');
+  const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
+  return Buffer.from(key.export({ type: 'spki', format: 'pem' }));
+}
+
 function checkedShared(path: string, bytes: Uint8Array): Uint8Array {
   let value: { readonly keys?: unknown; readonly permits?: unknown };
   try {

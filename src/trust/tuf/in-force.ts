@@ -76,7 +76,8 @@ async function take(
     for (const candidate of [ofFolder, before]) {
       if (candidate === undefined) continue;
       const found = candidateFlaws(candidate, root, request);
-      first ??= found;
+      // Under a root that is not whole yet, the rest waits for it.
+      first ??= ofRoots.length > 0 ? [] : found;
       if (found.length > 0 || candidate.targets === undefined) continue;
       const { targets, shared } = candidate;
       const artifacts = takenArtifacts(folder, targets.envelope.signed, before, request);

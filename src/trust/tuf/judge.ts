@@ -251,7 +251,8 @@ export function historyFlaws(before: TrustFolder, after: TrustFolder): readonly 
         flaws.push(flawOf(file, `lost a signature of version ${now.signed.version}; restore it`));
     }
   };
-  for (const [index, { envelope }] of before.roots.entries())
+  // A root that too few have signed is no version yet: another proposal may take its place.
+  for (const [index, { envelope }] of wholeRoots(before).whole.entries())
     compare(rootFile(index + 1), envelope, after.roots[index]?.envelope);
   for (const [name, { envelope }] of before.roles)
     compare(`${name}.json`, envelope, after.roles.get(name)?.envelope);

@@ -23,7 +23,7 @@ export function requireNext(before: SignedFile<Root> | undefined, { envelope }: 
     throw new MetadataError('version', `${name} must have version ${expected}, found ${signed.version}`);
   if (before !== undefined) {
     const { keys, roles } = before.envelope.signed;
-    requireSigned(envelope, roles.root, { keys, name: `${name}, as version ${expected - 1} wants it,` });
+    requireSigned(envelope, roles.root, { keys, name: `${name} (by the keys of version ${expected - 1})` });
   }
   requireSigned(envelope, signed.roles.root, { keys: signed.keys, name });
 }

@@ -1,0 +1,89 @@
+/** What `tidegate validate` has to say of `trust/`: what is signed, what the documents release, and what commits changed. */
+import type { SourceFile } from '../documents/load.ts';
+import type { Problem } from '../documents/problem.ts';
+import { releasesIn } from '../documents/releases.ts';
+import { personGit } from '../fleet-repo/person-git.ts';
+import { readTrust } from '../fleet-repo/trust.ts';
+import { openRepository } from '../git/local.ts';
+import { artifactsOf, artifactTarget } from '../trust/tuf/content.ts';
+import type { Flaw, TrustFolder } from '../trust/tuf/folder.ts';
+import { folderFlaws, historyFlaws } from '../trust/tuf/judge.ts';
+import { unvouched } from '../trust/tuf/repository.ts';
+import { artifactsRole } from '../trust/tuf/roles.ts';
+import { CommandError } from './errors.ts';
+import type { Io } from './io.ts';
+import { readTrustIn } from './trust-folder.ts';
+
+export interface TrustQuestion {
+  readonly path: string;
+  readonly base: string | undefined;
+  readonly files: readonly SourceFile[];
+}
+
+export async function trustProblems(
+  { path, base, files }: TrustQuestion,
+  io: Io,
+): Promise<readonly Problem[]> {
+  const folder = await readTrustIn(path);
+  const flaws = [...folderFlaws(folder, io.clock.now()), ...(await commitFlaws({ path, base }, folder, io))];
+  const seen = new Set<string>();
+  const own = flaws.flatMap(({ file, message }): Problem[] => {
+    if (seen.has(`${file} ${message}`)) return [];
+    seen.add(`${file} ${message}`);
+    return [{ file, line: 1, column: 1, rule: 'trust', severity: 'error', message }];
+  });
+  return [...own, ...releaseProblems(folder, files)];
+}
+
+/** Artifacts that devices would refuse: people have not listed them, or not as they are. */
+function releaseProblems(folder: TrustFolder, files: readonly SourceFile[]): readonly Problem[] {
+  if (folder.roots.length === 0) return [];
+  return releasesIn(files).flatMap(({ file, manifest, placeOf }) => {
+    const { product, modules } = manifest;
+    const missing = new Set(unvouched(artifactsOf(manifest), { artifacts: folder.roles }));
+    return modules
+      .flatMap((module) => module.artifacts ?? [])
+      .filter((artifact) => missing.has(artifactTarget(product, artifact)))
+      .map((artifact): Problem => {
+        const message = `trust/${artifactsRole(product)}.json does not list ${artifactTarget(product, artifact)}: run tidegate trust sign, and have it signed`;
+        return { file, ...placeOf(artifact), rule: 'trust', severity: 'error', message };
+      });
+  });
+}
+
+const GIT_MS_MAX = 60_000;
+
+/** The folder against the commit that is checked out, and every commit since `base` against the one before. */
+async function commitFlaws(
+  { path, base }: Pick<TrustQuestion, 'path' | 'base'>,
+  folder: TrustFolder,
+  io: Io,
+): Promise<readonly Flaw[]> {
+  const git = await personGit(path, { env: io.env, mayAsk: false, signal: AbortSignal.timeout(GIT_MS_MAX) });
+  // With a base its end of the branch is listed, too, after a dash.
+  const range =
+    base === undefined ? ['--max-count=2', 'HEAD'] : ['--boundary', '--end-of-options', `${base}..HEAD`];
+  const listed = await git?.(['rev-list', '--first-parent', ...range, '--']);
+  if (listed?.isFine !== true) {
+    if (base === undefined) return [];
+    const next = 'fetch it (in a workflow: actions/checkout with fetch-depth: 0), or name another';
+    throw new CommandError(`there is no commit "${base}" here to compare with; ${next}`);
+  }
+  // No commit since: the working folder is compared with the newest.
+  const out = listed.out || ((await git?.(['rev-parse', 'HEAD']))?.out ?? '');
+  const oids = out.split('\n').map((line) => line.replace(/^-/, ''));
+  const repository = await openRepository(path);
+  try {
+    const flaws: Flaw[] = [];
+    let after = folder;
+    for (const oid of oids) {
+      const before = await readTrust(repository, await repository.commit(oid));
+      if (before === undefined) break;
+      flaws.push(...historyFlaws(before.folder, after));
+      after = before.folder;
+    }
+    return flaws;
+  } finally {
+    await repository.close();
+  }
+}
