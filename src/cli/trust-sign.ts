@@ -17,15 +17,18 @@ export interface TrustSignOptions {
   readonly repo: string;
   /** Files with private keys. None: what is to be signed is proposed, and not signed. */
   readonly key?: readonly string[];
+  /** Target paths that nobody is to vouch for any more. */
+  readonly withdraw?: readonly string[];
   readonly dryRun: boolean;
 }
 
-export async function run({ repo, key: paths = [], dryRun }: TrustSignOptions, io: Io): Promise<ExitCode> {
+export async function run(options: TrustSignOptions, io: Io): Promise<ExitCode> {
+  const { repo, key: paths = [], withdraw: withdrawn = [], dryRun } = options;
   const before = await soundTrustIn(repo);
   const signers: Signer[] = [];
   for (const path of paths) signers.push(await signerIn(path, io));
   const wanted = await wantedIn(repo);
-  const changes = orProblem(() => broughtUpToDate(before, { wanted, now: io.clock.now() }));
+  const changes = orProblem(() => broughtUpToDate(before, { wanted, withdrawn, now: io.clock.now() }));
   const folder = withChanges(before, changes);
   const signatures = await countersigned(folder, signers);
   const all: Changes = new Map([...changes, ...signatures]);
@@ -72,6 +75,8 @@ function proposalLines(before: TrustFolder, after: TrustFolder, changes: Changes
     );
     for (const [path, { hashes, length }] of added)
       lines.push(`  + ${printable(path)}  ${length} bytes, sha256 ${hashes.sha256}`);
+    for (const path of Object.keys(old?.targets ?? {}))
+      if (!Object.hasOwn(targets, path)) lines.push(`  - ${printable(path)}`);
     const known = old?.delegations?.roles.map((role) => role.name) ?? [];
     for (const { name: role } of envelope.signed.delegations?.roles ?? [])
       if (!known.includes(role)) lines.push(`  + ${printable(role)} signs for its product`);

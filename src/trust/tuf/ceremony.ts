@@ -93,11 +93,16 @@ export function initialTrust(given: {
 
 /**
  * The folder brought in line with the documents: artifacts that are new are listed, as are new products and files, and what soon
- * runs out is renewed. Nothing that is listed is taken away, so that what worked once can be gone back to.
+ * runs out is renewed. What is listed stays, so that what worked once can be gone back to; unless its target path is among
+ * `withdrawn`. Throws {@link MetadataError}.
  */
 export function broughtUpToDate(
   folder: TrustFolder,
-  { wanted, now }: { readonly wanted: Wanted; readonly now: Instant },
+  {
+    wanted,
+    withdrawn = [],
+    now,
+  }: { readonly wanted: Wanted; readonly withdrawn?: readonly string[]; readonly now: Instant },
 ): Changes {
   const targets = folder.roles.get('targets')?.envelope.signed;
   const root = folder.roots.at(-1)?.envelope.signed;
@@ -125,16 +130,32 @@ export function broughtUpToDate(
     const delegations = merged(targets.delegations, added);
     changes.set('targets.json', nextTargets(folder, { now, delegations }));
   }
+  requireWithdrawable(withdrawn, folder, wanted);
   for (const product of [...products].sort()) {
     const name = artifactsRole(product);
     const before = folder.roles.get(name)?.envelope.signed;
-    const all = { ...before?.targets, ...wanted.get(product) };
+    const all: Record<string, TargetFile> = { ...before?.targets, ...wanted.get(product) };
+    for (const path of withdrawn) delete all[path];
     if (before !== undefined && isSame(all, before.targets) && !isOld(before, LIFETIMES.artifacts, now))
       continue;
     const version = (before?.version ?? targets.version) + 1;
     changes.set(`${name}.json`, unsigned(artifactsMetadata({ version, now }, all)));
   }
   return changes;
+}
+
+function requireWithdrawable(withdrawn: readonly string[], folder: TrustFolder, wanted: Wanted): void {
+  for (const path of withdrawn) {
+    const [, product = ''] = path.split('/');
+    const listed = folder.roles.get(artifactsRole(product))?.envelope.signed.targets ?? {};
+    if (!Object.hasOwn(listed, path))
+      throw new MetadataError('absent', `trust/${artifactsRole(product)}.json does not list ${path}`);
+    if (Object.hasOwn(wanted.get(product) ?? {}, path))
+      throw new MetadataError(
+        'mismatch',
+        `a distribution set still installs ${path}: delete that file first`,
+      );
+  }
 }
 
 /** Who is to sign for a role from now on. */
