@@ -310,6 +310,7 @@ function addTrust(program: Command, io: Io, ends: Ends): void {
 
   add('sign', 'list what the documents release, and sign what waits for your key')
     .option('--key <file...>', 'private keys; without one it is listed, and not signed')
+    .option('--signer <module>', 'a module that signs with keys of a service, as examples/kms-signer.mjs')
     .option('--withdraw <path...>', 'targets that nobody is to vouch for any more')
     .option('--dry-run', 'show what would be signed', false)
     .addHelpText('after', examples('trust sign --dry-run', 'trust sign --key ~/keys/ada.pem'))

@@ -5,6 +5,7 @@
 
 import { KeyFileError } from '../trust/errors.ts';
 import { readSigningKey } from '../trust/keys.ts';
+import { loadSigners } from '../trust/signer-module.ts';
 import { broughtUpToDate, type Changes, countersigned } from '../trust/tuf/ceremony.ts';
 import { nameOf, readTrustFolder, type TrustFolder } from '../trust/tuf/folder.ts';
 import { localSigner, type Signer } from '../trust/tuf/signer.ts';
@@ -17,16 +18,19 @@ export interface TrustSignOptions {
   readonly repo: string;
   /** Files with private keys. None: what is to be signed is proposed, and not signed. */
   readonly key?: readonly string[];
+  /** A module whose signers sign, too. */
+  readonly signer?: string;
   /** Target paths that nobody is to vouch for any more. */
   readonly withdraw?: readonly string[];
   readonly dryRun: boolean;
 }
 
 export async function run(options: TrustSignOptions, io: Io): Promise<ExitCode> {
-  const { repo, key: paths = [], withdraw: withdrawn = [], dryRun } = options;
+  const { repo, key: paths = [], signer: module, withdraw: withdrawn = [], dryRun } = options;
   const before = await soundTrustIn(repo);
   const signers: Signer[] = [];
-  for (const path of paths) signers.push(await signerIn(path, io));
+  for (const path of paths) signers.push(localSigner(await orCommandError(readSigningKey(path, io.env))));
+  if (module !== undefined) signers.push(...Object.values(await orCommandError(loadSigners(module, io.env))));
   const wanted = await wantedIn(repo);
   const changes = orProblem(() => broughtUpToDate(before, { wanted, withdrawn, now: io.clock.now() }));
   const folder = withChanges(before, changes);
@@ -44,9 +48,9 @@ export async function run(options: TrustSignOptions, io: Io): Promise<ExitCode> 
   return EXIT.fine;
 }
 
-async function signerIn(path: string, io: Io): Promise<Signer> {
+async function orCommandError<Value>(reading: Promise<Value>): Promise<Value> {
   try {
-    return localSigner(await readSigningKey(path, io.env));
+    return await reading;
   } catch (error) {
     if (error instanceof KeyFileError) throw new CommandError(error.message);
     throw error;

@@ -30,6 +30,8 @@ interface RoleStatus {
   /** From the root of the repository. */
   readonly file: string;
   readonly role: string;
+  /** A new root is signed by the keys of the version before, too: that version. */
+  readonly keysOf?: number;
   readonly version: number;
   readonly expires: string;
   readonly threshold: number;
@@ -73,7 +75,7 @@ function statusOf(folder: TrustFolder, now: Instant): TrustStatus {
 }
 
 function roleStatus(
-  { file, role, threshold, keyids, signed }: SigningPart,
+  { file, role, keysOf, threshold, keyids, signed }: SigningPart,
   folder: TrustFolder,
   named: (keyids: readonly string[]) => string[],
 ): RoleStatus {
@@ -81,6 +83,7 @@ function roleStatus(
   return {
     file: `${TRUST_FOLDER}/${file}`,
     role,
+    ...(keysOf === undefined ? {} : { keysOf }),
     version: content?.version ?? 0,
     expires: content?.expires ?? '',
     threshold,
@@ -102,11 +105,12 @@ function statusLines(status: TrustStatus, now: Instant, out: Output): string[] {
     return [out.paint('yellow', `! ${loud}`), 'tidegate trust init --help says how people take the keys'];
   }
   const lines: string[] = [];
-  for (const { role, version, expires, threshold, keys, signed } of status.roles) {
+  for (const { role, keysOf, version, expires, threshold, keys, signed } of status.roles) {
     const missing = keys.filter((key) => !signed.includes(key));
     const isWhole = signed.length >= threshold;
     const mark = isWhole ? out.paint('green', '✓') : out.paint('yellow', '…');
-    lines.push(`${mark} ${out.paint('bold', printable(role))} version ${version}`);
+    const by = keysOf === undefined ? '' : `, by the keys of version ${keysOf}`;
+    lines.push(`${mark} ${out.paint('bold', printable(role))} version ${version}${by}`);
     const left = `${formatInstant(Date.parse(expires))} (${formatRelative(expiresAt({ expires }), now)})`;
     lines.push(...hanging('until', left, LABEL_WIDTH, out));
     lines.push(...hanging('keys', `${threshold} of ${keys.map(printable).join(', ')}`, LABEL_WIDTH, out));

@@ -10,6 +10,7 @@ import { dirname, join } from 'node:path';
 import type { Instant } from '../core/model/time.ts';
 import { encryptPrivateKey, IV_BYTES, isEncrypted, SALT_BYTES } from './encrypted-key.ts';
 import { KeyFileError } from './errors.ts';
+import { loadSigners } from './signer-module.ts';
 import { publicKeyOf, type SigningKey, signingKey } from './signing-key.ts';
 import { ASSIGNMENT_KEYS } from './tuf/content.ts';
 import { developmentTrust, type PublishedRoot, type RootFiles } from './tuf/development.ts';
@@ -58,7 +59,9 @@ export async function openKeys(
       ? readKey(given, { where: variable, passphrase })
       : openKey(join(folder, `${name}.pem`), passphrase);
   };
-  return await makeKeys(open, rootFilesIn(folder));
+  const module = env[SIGNERS];
+  const given = module ? await loadSigners(module, env) : {};
+  return await makeKeys(open, rootFilesIn(folder), given);
 }
 
 /** The private key in the file, for whoever signs with it by hand. Throws {@link KeyFileError}. */
@@ -102,14 +105,18 @@ export async function generateKeys(): Promise<Keys> {
 }
 
 /** Each role has a key of its own. */
-async function makeKeys(key: (name: string) => Promise<SigningKey>, files: RootFiles): Promise<Keys> {
+async function makeKeys(
+  key: (name: string) => Promise<SigningKey>,
+  files: RootFiles,
+  given: Readonly<Record<string, Signer>> = {},
+): Promise<Keys> {
   // One by one: where one fails, no other is still being written.
   const assignment = await key('assignment');
   const enrolment = await key('enrolment');
   const signers = {
-    manifests: localSigner(await key('manifests')),
-    snapshot: localSigner(await key('snapshot')),
-    timestamp: localSigner(await key('timestamp')),
+    manifests: given['manifests'] ?? localSigner(await key('manifests')),
+    snapshot: given['snapshot'] ?? localSigner(await key('snapshot')),
+    timestamp: given['timestamp'] ?? localSigner(await key('timestamp')),
   };
   /** Keys that belong to people: not made where people have theirs, and once by whoever asks at once. */
   const peoples = async () => ({
@@ -184,6 +191,8 @@ async function readKey(
   return signingKey(key);
 }
 
+/** A module that signs in place of key files. */
+const SIGNERS = 'TIDEGATE_SIGNERS';
 /** What key files are encrypted with. */
 export const PASSPHRASE = 'TIDEGATE_KEYS_PASSPHRASE';
 

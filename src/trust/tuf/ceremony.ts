@@ -257,8 +257,9 @@ export function rotatedAssignmentKeys(
 export interface SigningPart {
   /** Below `trust/`. */
   readonly file: string;
-  /** The role whose keys these are: for a new root the one before it, too. */
   readonly role: string;
+  /** A new root is signed by the keys of the version before, too: that version. */
+  readonly keysOf?: number;
   readonly threshold: number;
   /** Ids. */
   readonly keyids: readonly string[];
@@ -271,10 +272,16 @@ export function signingParts(folder: TrustFolder): readonly SigningPart[] {
   const { whole } = wholeRoots(folder);
   const root = folder.roots.at(-1)?.envelope;
   const before = folder.roots.at(-2)?.envelope.signed;
-  const part = (file: string, role: string, envelope: Envelope, by: RoleKeys, keys: Root['keys']) =>
+  const part = (
+    { file, role, keysOf }: Pick<SigningPart, 'file' | 'role' | 'keysOf'>,
+    envelope: Envelope,
+    by: RoleKeys,
+    keys: Root['keys'],
+  ) =>
     parts.push({
       file,
       role,
+      ...(keysOf === undefined ? {} : { keysOf }),
       threshold: by.threshold,
       keyids: by.keyids,
       signed: [...signersOf(envelope, by, keys)],
@@ -283,15 +290,16 @@ export function signingParts(folder: TrustFolder): readonly SigningPart[] {
   const file = rootFile(root.signed.version);
   // Once it is whole, what the version before it wanted is history.
   if (before !== undefined && whole.length < folder.roots.length)
-    part(file, `root of version ${before.version}`, root, before.roles.root, before.keys);
-  part(file, 'root', root, root.signed.roles.root, root.signed.keys);
+    part({ file, role: 'root', keysOf: before.version }, root, before.roles.root, before.keys);
+  part({ file, role: 'root' }, root, root.signed.roles.root, root.signed.keys);
   const targets = folder.roles.get('targets')?.envelope;
   if (targets === undefined) return parts;
-  part('targets.json', 'targets', targets, root.signed.roles.targets, root.signed.keys);
+  part({ file: 'targets.json', role: 'targets' }, targets, root.signed.roles.targets, root.signed.keys);
   const { delegations } = targets.signed;
   for (const role of delegations?.roles ?? []) {
     const envelope = folder.roles.get(role.name)?.envelope;
-    if (envelope !== undefined) part(`${role.name}.json`, role.name, envelope, role, delegations?.keys ?? {});
+    if (envelope !== undefined)
+      part({ file: `${role.name}.json`, role: role.name }, envelope, role, delegations?.keys ?? {});
   }
   return parts;
 }
