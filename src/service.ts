@@ -41,6 +41,8 @@ export interface ServicePorts {
   readonly apiToken?: string;
   /** Artifacts that this server keeps itself; absent: it names mirrors. */
   readonly artifacts?: ArtifactFolder;
+  /** Whose commits count; absent: everybody's who can push. */
+  readonly allowedSigners?: ReconcilerPorts['allowedSigners'];
   /** Where people are asked to merge what the branch refuses. */
   readonly forge?: Forge;
   /** What forges sign push events with; absent: none are taken. */
@@ -77,6 +79,7 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
       clock,
       randomHex: ports.randomHex,
       cache: createDocumentCache(),
+      ...(ports.allowedSigners === undefined ? {} : { allowedSigners: ports.allowedSigners }),
       ...(ports.onStep === undefined ? {} : { onStep: ports.onStep }),
       ...(ports.forge === undefined ? {} : { forge: ports.forge }),
       onEvent(event) {

@@ -127,6 +127,10 @@ function addServing(program: Command, io: Io, ends: Ends): void {
       '--database-url <url>',
       'PostgreSQL (default: TIDEGATE_DATABASE_URL or SQLite in the data folder)',
     )
+    .option(
+      '--allowed-signers <file>',
+      'take only commits that these SSH keys have signed, written as for ssh-keygen and git (default: all commits)',
+    )
     .option('--listen <host:port>', 'where to listen', '127.0.0.1:8080')
     .addHelpText(
       'after',

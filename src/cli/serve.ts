@@ -1,7 +1,7 @@
 /** `tidegate serve`: reconciles a repository, here or elsewhere, and serves its fleet until it is told to stop. */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { channel } from 'node:diagnostics_channel';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { steadyClock } from '../clock.ts';
 import { formatInstant, parseDuration, SECOND } from '../core/model/time.ts';
@@ -17,7 +17,9 @@ import { createService } from '../service.ts';
 import { openArtifactFolder } from '../store/artifact-folder.ts';
 import { holdFolder } from '../store/folder-lock.ts';
 import { openStore } from '../store/open.ts';
+import { type AllowedSigners, parseAllowedSigners } from '../trust/allowed-signers.ts';
 import { type Keys, openKeys } from '../trust/keys.ts';
+import { sshPublicKey } from '../trust/ssh-signature.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import { eventLines } from './event-text.ts';
 import type { Io } from './io.ts';
@@ -32,6 +34,8 @@ export interface ServeOptions {
   readonly poll: string;
   /** PostgreSQL; absent: SQLite in the data folder. */
   readonly databaseUrl?: string;
+  /** A file with the keys whose commits count; absent: all commits do. */
+  readonly allowedSigners?: string;
 }
 
 /** Servers that share a database look this often at what the others have published. */
@@ -62,6 +66,8 @@ export async function run(options: ServeOptions, io: Io): Promise<ExitCode> {
     throw new CommandError(`--poll must be a duration above 0s, found "${options.poll}"; for example 30s`);
   }
   const forge = forgeFor(options.repo, io);
+  const allowedSigners =
+    options.allowedSigners === undefined ? undefined : await readSigners(options.allowedSigners);
   const log = (line: string) => io.out.lines([`${formatInstant(io.clock.now())} ${line}`]);
   await refuseForgottenOutcomes(options.repo);
   const keys = await openDataFolder(options.data, io.env);
@@ -106,6 +112,7 @@ export async function run(options: ServeOptions, io: Io): Promise<ExitCode> {
       ...(apiToken === undefined ? {} : { apiToken }),
       ...(webhookSecret === undefined ? {} : { webhookSecret }),
       ...(forge === undefined ? {} : { forge }),
+      ...(allowedSigners === undefined ? {} : { allowedSigners }),
     },
     { branch: options.branch, ...(store.place?.kind === 'postgres' ? { idleMs: SHARED_IDLE_MS } : {}) },
   );
@@ -114,6 +121,7 @@ export async function run(options: ServeOptions, io: Io): Promise<ExitCode> {
   });
   try {
     log(`serving ${options.repo} (${options.branch}) on ${server.url}`);
+    log(`what Tidegate commits is signed with ssh-ed25519 ${sshPublicKey(keys.commits)}`);
     await service.reconciler.run(io.interrupted());
     log('stopping');
   } finally {
@@ -121,6 +129,20 @@ export async function run(options: ServeOptions, io: Io): Promise<ExitCode> {
     await server.close();
   }
   return EXIT.fine;
+}
+
+/** A line that adds nobody ends the start: a policy with a hole in it is none. */
+async function readSigners(
+  file: string,
+): Promise<{ readonly allowed: AllowedSigners; readonly place: string }> {
+  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
+    throw new CommandError(`--allowed-signers: ${file} cannot be read`, EXIT.usage, cause);
+  });
+  const allowed = parseAllowedSigners(text);
+  const [problem] = allowed.problems;
+  if (problem !== undefined) throw new CommandError(`${file}:${problem.line}: ${problem.message}`);
+  if (allowed.signers.length > 0) return { allowed, place: file };
+  throw new CommandError(`${file} allows nobody: no commit would count; list a key, one per line`);
 }
 
 /** A plain clone has other people's record only as a remote branch: beginning a new one would forget what is known-good. */

@@ -8,7 +8,7 @@ import type { Instant } from '../core/model/time.ts';
 import type { Decision } from '../core/plan/contract.ts';
 import { decodeOutcome, encodeOutcome, outcomePath } from '../documents/outcome.ts';
 import { GitObjectError } from '../git/errors.ts';
-import type { Git, MoveResult, Oid, TreeEntry } from '../git/git.ts';
+import type { Git, MoveResult, NewCommit, Oid, TreeEntry } from '../git/git.ts';
 import { readFiles, withChanges } from '../git/tree.ts';
 
 export const OUTCOMES_BRANCH = 'outcomes';
@@ -60,6 +60,7 @@ export async function recordDecisions(
     /** The version that the program will have with them in it. */
     epoch: number;
     flagsVersion: number;
+    sign?: NewCommit['sign'];
     /** Called when every object is written and no branch has moved yet. */
     onWritten?: () => void;
   },
@@ -83,6 +84,7 @@ export async function recordDecisions(
       parents: parent === undefined ? [] : [parent],
       message: messageOf(decision, given),
       at,
+      ...(given.sign === undefined ? {} : { sign: given.sign }),
     });
     commits.push(parent);
   }

@@ -11,7 +11,7 @@ import type { Restore, RestoreResult } from '../core/plan/contract.ts';
 import { compileCondition } from '../core/target/condition.ts';
 import { setDistributionSet } from '../documents/edit.ts';
 import { type DocumentCache, loadingDesired } from '../documents/load.ts';
-import type { Commit, Git, Oid } from '../git/git.ts';
+import type { Commit, Git, NewCommit, Oid } from '../git/git.ts';
 import { changedPaths, entryAt, firstParentLog, type PathContent, withChanges } from '../git/tree.ts';
 import { inTurns } from '../turns.ts';
 import { readDocuments } from './snapshot.ts';
@@ -37,7 +37,14 @@ export interface Restoration {
  */
 export async function restoreMain(
   git: Git,
-  given: { restore: Restore; branch: string; tip: Oid; at: Instant; cache: DocumentCache },
+  given: {
+    restore: Restore;
+    branch: string;
+    tip: Oid;
+    at: Instant;
+    cache: DocumentCache;
+    sign?: NewCommit['sign'];
+  },
 ): Promise<RestoreResult | { readonly kind: 'lost' }> {
   const { restore, branch, tip, at, cache } = given;
   const restoration = await computeRestoration(git, { restore, head: await git.commit(tip), cache });
@@ -56,6 +63,7 @@ export async function restoreMain(
     parents: [tip],
     message: messageOf(restore, restoration),
     at,
+    ...(given.sign === undefined ? {} : { sign: given.sign }),
   });
   const moved = await git.moveBranch({ branch, from: tip, to: commit });
   switch (moved.kind) {

@@ -30,6 +30,8 @@ export interface NewCommit {
   /** Ends with a newline; trailers included. */
   readonly message: string;
   readonly at: Instant;
+  /** The armoured signature over the commit without it. */
+  readonly sign?: (content: Uint8Array) => string;
 }
 
 export interface Git {

@@ -116,6 +116,10 @@ export function encodeCommit(commit: NewCommit, identity: string): Buffer {
     `author ${signature}`,
     `committer ${signature}`,
   ];
+  const unsigned = Buffer.from(`${headers.join('\n')}\n\n${commit.message}`);
+  if (commit.sign === undefined) return unsigned;
+  // Further lines of a header begin with a space.
+  headers.push(`gpgsig ${commit.sign(unsigned).trimEnd().replaceAll('\n', '\n ')}`);
   return Buffer.from(`${headers.join('\n')}\n\n${commit.message}`);
 }
 

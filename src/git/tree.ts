@@ -151,6 +151,21 @@ export async function changedPaths(
   return changes.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
+/** Whether `tip` is `ancestor` or comes after it, over all parents. Commits that are not there end the way. */
+export async function isAncestor(git: Git, ancestor: Oid, tip: Oid): Promise<boolean> {
+  const seen = new Set<Oid>([tip]);
+  for (const oid of seen) {
+    if (oid === ancestor) return true;
+    if (seen.size > ANCESTORS_MAX) return false;
+    const { parents } = await git.commit(oid);
+    for (const parent of parents) seen.add(parent);
+  }
+  return false;
+}
+
+/** Further back nobody commits today. */
+const ANCESTORS_MAX = 10_000;
+
 /**
  * `from` and its first parents, newest first, up to (not including) the first commit for which `until` holds; at most
  * `limit`. A list of `limit` commits may therefore have been cut short.

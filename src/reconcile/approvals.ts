@@ -11,8 +11,8 @@ import type { Problem } from '../documents/problem.ts';
 import { findOrigins, type Origin, type Origins } from '../fleet-repo/origins.ts';
 import type { Commit, Git } from '../git/git.ts';
 import { entryAt } from '../git/tree.ts';
-import { type AllowedSigners, parseAllowedSigners, signerOf } from '../trust/allowed-signers.ts';
-import { parseSshSignature, verifySshSignature } from '../trust/ssh-signature.ts';
+import { type AllowedSigners, parseAllowedSigners } from '../trust/allowed-signers.ts';
+import { type CommitSigner, signerOfCommit } from './commit-signer.ts';
 
 export const ALLOWED_SIGNERS = 'trust/allowed_signers';
 
@@ -102,7 +102,7 @@ async function signerOfOrigin(
   const refusals: string[] = [];
   for (const oid of origin) {
     const commit = await git.commit(oid);
-    const result = signerOfCommit(commit, allowed);
+    const result = signerOfBringer(commit, allowed);
     if ('name' in result) return { signer: result.name };
     refusals.push(`commit ${oid.slice(0, 10)} ${result.refused}`);
   }
@@ -113,37 +113,19 @@ async function signerOfOrigin(
 }
 
 /** Who signed the commit, by the list that stands in it; or why that is not known. */
-export async function signerAt(
-  git: Git,
-  commit: Commit,
-): Promise<{ readonly name: string } | { readonly refused: string }> {
-  return signerOfCommit(commit, await readAllowedSigners(git, commit));
+export async function signerAt(git: Git, commit: Commit): Promise<CommitSigner> {
+  return signerOfBringer(commit, await readAllowedSigners(git, commit));
 }
 
-function signerOfCommit(
-  commit: Commit,
-  allowed: AllowedSigners,
-): { readonly name: string } | { readonly refused: string } {
-  if (commit.signature === undefined) return { refused: 'that brought it is not signed' };
-  const { armoured, payload } = commit.signature;
-  const signature = parseSshSignature(armoured);
-  if (signature === undefined) {
-    // A forge signs the commits that it makes itself with OpenPGP, squashes and rebases among them.
-    return { refused: 'that brought it is not signed with an SSH key' };
-  }
-  if (signature.namespace !== 'git')
-    return { refused: `is signed for ${JSON.stringify(signature.namespace)}, not for git` };
-  if (!verifySshSignature(signature, payload)) return { refused: 'has a signature that does not hold' };
+function signerOfBringer(commit: Commit, allowed: AllowedSigners): CommitSigner {
+  const signer = signerOfCommit(commit, allowed, ALLOWED_SIGNERS);
+  if ('refused' in signer || hasItsParents(commit)) return signer;
   // In a shallow clone a commit seems to have brought all that its missing parents had.
-  if (!hasItsParents(commit, payload))
-    return { refused: 'is the oldest that this clone has, so what it brought is not known' };
-  const { key, namespace } = signature;
-  const signer = signerOf(allowed, { key, namespace, at: commit.committedAt });
-  return 'name' in signer ? signer : { refused: `is signed, but ${signer.refused}` };
+  return { refused: 'is the oldest that this clone has, so what it brought is not known' };
 }
 
-function hasItsParents({ parents }: Commit, payload: Uint8Array): boolean {
-  const [headers = ''] = new TextDecoder().decode(payload).split('\n\n', 1);
+function hasItsParents({ parents, signature }: Commit): boolean {
+  const [headers = ''] = new TextDecoder().decode(signature?.payload).split('\n\n', 1);
   const named = [...headers.matchAll(/^parent ([0-9a-f]{40})$/gm)].map(([, oid]) => oid);
   return named.join() === parents.join();
 }

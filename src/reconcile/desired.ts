@@ -21,6 +21,7 @@ import type { Commit, Git } from '../git/git.ts';
 import { firstParentLog } from '../git/tree.ts';
 import { inTurns } from '../turns.ts';
 import { withSigners } from './approvals.ts';
+import { acceptedCommit, type CommitPolicy } from './commit-policy.ts';
 import { frozenStages } from './frozen-stages.ts';
 import { mootOperations } from './moot-operations.ts';
 
@@ -59,10 +60,12 @@ export async function readWanted(
     cache: DocumentCache;
     outcomes: Outcomes;
     before: Wanted | undefined;
-    applied?: CommitId;
+    applied?: CommitId | undefined;
+    /** Whose commits count; undefined: everybody's. */
+    policy?: CommitPolicy | undefined;
   },
 ): Promise<Wanted> {
-  const { branch, cache, outcomes, before } = given;
+  const { branch, cache, outcomes, before, policy } = given;
   const head = (await git.branch(branch)) as CommitId | undefined;
   if (before !== undefined && head === before.head) return judgedAnew(before, outcomes);
   if (head === undefined) {
@@ -74,12 +77,25 @@ export async function readWanted(
       before?.desired ?? (await lastValid(git, undefined, { cache, outcomes, applied: given.applied }));
     return { desired, operations: NO_OPERATIONS, head, problems: [problem] };
   }
-  const commit = await git.commit(head);
+  const tip = await git.commit(head);
+  const { accepted: commit, refused } =
+    policy === undefined
+      ? { accepted: tip, refused: undefined }
+      : await acceptedCommit(git, { policy, head: tip, applied: given.applied, outcomes, cache });
+  const unsigned = refused === undefined ? [] : [refusedProblem(refused)];
+  if (commit === undefined) {
+    // Not even what was in force is to be found: it stays all the same.
+    const desired =
+      before?.desired ?? (await lastValid(git, undefined, { cache, outcomes, applied: given.applied }));
+    return { desired, operations: before?.operations ?? NO_OPERATIONS, head, problems: unsigned };
+  }
   const loaded = await readDesired(git, commit, { cache, outcomes });
+  // Older commits may be anybody's.
+  const older = policy === undefined ? commit : undefined;
   const desired =
     loaded.desired ??
     before?.desired ??
-    (await lastValid(git, commit, { cache, outcomes, applied: given.applied }));
+    (await lastValid(git, older, { cache, outcomes, applied: given.applied }));
   const files = await readDocuments(git, { tree: commit.tree, folder: 'ops', cache });
   const read = await inTurns(loadingOperations(files));
   const { entries, origins, problems } = await withSigners(git, {
@@ -93,7 +109,7 @@ export async function readWanted(
   const operations = { ...read.operations, entries };
   const trust = await readTrust(git, commit, before?.trust);
   const looked: Looked = {
-    loaded: { ...loaded, problems: [...loaded.problems, ...read.problems, ...problems] },
+    loaded: { ...loaded, problems: [...unsigned, ...loaded.problems, ...read.problems, ...problems] },
     origins,
     outcomes,
   };
@@ -183,6 +199,10 @@ async function lastValid(
 /** History may have been rewritten, and a copy that was made anew does not reach back as far. */
 function unlessGone(error: unknown): undefined {
   if (!(error instanceof GitObjectError)) throw error;
+}
+
+function refusedProblem(message: string): Problem {
+  return { file: 'fleet', line: 1, column: 1, rule: 'commit-signature', severity: 'error', message };
 }
 
 function repositoryProblem(what: string, next: string): Problem {

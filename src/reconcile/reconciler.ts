@@ -10,6 +10,7 @@ import type { Clock, SteadyClock } from '../clock.ts';
 import type { Tally } from '../core/assign/tally.ts';
 import { emptyTally } from '../core/assign/tally.ts';
 import type { DesiredState } from '../core/model/desired.ts';
+import type { CommitId } from '../core/model/ids.ts';
 import type { Outcomes } from '../core/model/outcome.ts';
 import { type DurationMs, type Instant, MINUTE, SECOND } from '../core/model/time.ts';
 import { type Answer, applyDecisions, type Decision, type Plan, wantKey } from '../core/plan/contract.ts';
@@ -22,15 +23,24 @@ import { GitObjectError } from '../git/errors.ts';
 import type { Git, Oid, Watcher } from '../git/git.ts';
 import type { PublishedProgram, Store } from '../store/store.ts';
 import type { Keys } from '../trust/keys.ts';
+import { signSsh, sshPublicKey } from '../trust/ssh-signature.ts';
 import type { RepositoryState } from '../trust/tuf/repository.ts';
 import { createTurns } from '../turns.ts';
+import type { CommitPolicy } from './commit-policy.ts';
 import { readWanted, type Wanted } from './desired.ts';
 import type { ReconcileEvent } from './event.ts';
 import { type Notes, readNotes, writeNotes } from './journal.ts';
 import type { Observer } from './observer.ts';
 import { Overtaken } from './overtaken.ts';
 import { createPublication } from './publication.ts';
-import { createRecordReader, type HeldBy, type Hold, lostRecord, type Recorded } from './record.ts';
+import {
+  createRecordReader,
+  type HeldBy,
+  type Hold,
+  lostRecord,
+  type Recorded,
+  recordedVersions,
+} from './record.ts';
 import { createRestorer } from './restoration.ts';
 import { createTufPublication } from './tuf-publication.ts';
 import { createWakeups } from './wakeups.ts';
@@ -72,12 +82,14 @@ export interface ReconcilerPorts {
   readonly git: Git;
   readonly store: Store;
   readonly observer: Observer;
-  readonly keys: Pick<Keys, 'assignment' | 'tuf'>;
+  readonly keys: Pick<Keys, 'assignment' | 'commits' | 'tuf'>;
   readonly clock: Clock & Partial<Pick<SteadyClock, 'doubt' | 'timesSet'>>;
   /** 128 random bits in hex. */
   readonly randomHex: () => string;
   readonly cache: DocumentCache;
   readonly onEvent: (event: ReconcileEvent) => void;
+  /** Whose commits count; absent: everybody's who can push. */
+  readonly allowedSigners?: Pick<CommitPolicy, 'allowed' | 'place'>;
   /** Where people are asked to merge what main refuses; absent: they find the branch by themselves. */
   readonly forge?: Forge;
   /** Told how far a pass has come. What happens if the process ends right there is tested for every step. */
@@ -132,6 +144,11 @@ export function createReconciler(
   const { git, store, observer, clock, onEvent } = ports;
   const { branch, settleMs, idleMs } = { ...RECONCILER_DEFAULTS, ...options };
   const step = (reached: PassStep, decisions: readonly Decision[] = []) => ports.onStep?.(reached, decisions);
+  const sign = (content: Uint8Array) => signSsh(content, ports.keys.commits);
+  const policy: CommitPolicy | undefined = ports.allowedSigners && {
+    ...ports.allowedSigners,
+    ownKey: sshPublicKey(ports.keys.commits),
+  };
   const readRecord = createRecordReader(git);
   const tuf = createTufPublication({ store, keys: ports.keys });
   const publication = createPublication({ git, store, tuf });
@@ -155,6 +172,7 @@ export function createReconciler(
     clock,
     branch,
     cache: ports.cache,
+    sign,
     forge: ports.forge,
     onEvent,
     onRestored: () => step('restored'),
@@ -320,7 +338,7 @@ export function createReconciler(
     const epoch = publication.nextVersion(now);
     const flagsVersion = publication.flagsVersion();
     const onWritten = () => step('written', decisions);
-    const given = { tip: repository.tip, decisions, at: now, epoch, flagsVersion, onWritten };
+    const given = { tip: repository.tip, decisions, at: now, epoch, flagsVersion, sign, onWritten };
     const result = await recordDecisions(git, given).catch(refusal);
     if (result.kind === 'lost') return result;
     if (result.kind === 'refused') {
@@ -389,7 +407,9 @@ export function createReconciler(
         cache: ports.cache,
         outcomes: record.outcomes,
         before: lastRead,
-        ...(known.applied === undefined ? {} : { applied: known.applied }),
+        policy,
+        // A store that was lost does not know; the record does.
+        applied: known.applied ?? ((await recordedVersions(git, record.tip)).commit as CommitId | undefined),
       });
       lastRead = wanted;
       return { repository: { ...record, hold: record.hold ?? doubts() }, wanted };

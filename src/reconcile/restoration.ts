@@ -9,7 +9,7 @@ import type { DocumentCache } from '../documents/load.ts';
 import { restoreMain } from '../fleet-repo/restore.ts';
 import type { Forge } from '../forge/forge.ts';
 import { createPullRequests } from '../forge/pull-requests.ts';
-import type { Git, Oid } from '../git/git.ts';
+import type { Git, NewCommit, Oid } from '../git/git.ts';
 import type { ReconcileEvent } from './event.ts';
 import type { Notes } from './journal.ts';
 import { isSameValue } from './same-value.ts';
@@ -31,13 +31,14 @@ export function createRestorer(ports: {
   readonly clock: Clock;
   readonly branch: string;
   readonly cache: DocumentCache;
+  readonly sign: NonNullable<NewCommit['sign']>;
   readonly forge: Forge | undefined;
   readonly onEvent: (event: ReconcileEvent) => void;
   readonly onRestored: () => void;
   /** The forge has answered, some time after it was asked. */
   readonly onAnswer: () => void;
 }): Restorer {
-  const { git, clock, branch, cache, forge, onEvent, onAnswer } = ports;
+  const { git, clock, branch, cache, sign, forge, onEvent, onAnswer } = ports;
   const pullRequests =
     forge === undefined ? undefined : createPullRequests({ forge, git, clock, base: branch, onAnswer });
 
@@ -80,7 +81,7 @@ export function createRestorer(ports: {
         const result =
           attempt.restored?.main === 'diverged'
             ? askPeople(attempt.restored)
-            : await restoreMain(git, { restore, branch, tip, at: clock.now(), cache });
+            : await restoreMain(git, { restore, branch, tip, at: clock.now(), cache, sign });
         isNews ||= result?.kind === 'lost';
         if (result === undefined || result.kind === 'lost') continue;
         restorations.set(attemptKey(attempt), result);

@@ -38,15 +38,15 @@ export function parseAllowedSigners(text: string): AllowedSigners {
   return { signers: withNames(lines), problems };
 }
 
-/** Who may sign with `key` in `namespace` at an instant, or why nobody may, in a sentence's end. */
+/** Who may sign with `key` in `namespace` at an instant, or why nobody may, in a sentence's end. `place`: where the list is. */
 export function signerOf(
   { signers }: AllowedSigners,
-  given: { readonly key: string; readonly namespace: string; readonly at: Instant },
+  given: { readonly key: string; readonly namespace: string; readonly at: Instant; readonly place: string },
 ): { readonly name: string } | { readonly refused: string } {
   const listed = signers.filter(({ key }) => key === given.key);
   const [first] = listed;
   if (first === undefined)
-    return { refused: `its key ${keyFingerprint(given.key)} is not in trust/allowed_signers` };
+    return { refused: `its key ${keyFingerprint(given.key)} is not in ${given.place}` };
   const allowed = listed.find(
     ({ namespaces, validFrom, validUntil }) =>
       (namespaces === undefined || matchesPatterns(namespaces, given.namespace)) &&
@@ -56,7 +56,7 @@ export function signerOf(
   if (allowed !== undefined) return { name: allowed.name };
   return {
     refused:
-      `trust/allowed_signers does not allow the key of ${first.name} for the namespace ${given.namespace} ` +
+      `${given.place} does not allow the key of ${first.name} for the namespace ${given.namespace} ` +
       'at the time of the commit',
   };
 }

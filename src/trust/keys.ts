@@ -1,5 +1,5 @@
 /**
- * The server's own signing keys: one signs assignments, the other what enrolment hands out. They are made on first
+ * The server's own signing keys: for assignments, for what enrolment hands out, for commits, for metadata. They are made on first
  * use and lie as PKCS8 PEM files in a folder of their own. A device's private key is never among them: devices make
  * and keep theirs.
  */
@@ -22,6 +22,8 @@ export interface Keys {
   readonly assignment: SigningKey;
   /** Signs enrolment tokens and credentials. */
   readonly enrolment: SigningKey;
+  /** Signs what Tidegate commits. */
+  readonly commits: SigningKey;
   readonly tuf: TufKeys;
 }
 
@@ -113,6 +115,7 @@ async function makeKeys(
   // One by one: where one fails, no other is still being written.
   const assignment = await key('assignment');
   const enrolment = await key('enrolment');
+  const commits = await key('commits');
   const signers = {
     manifests: given['manifests'] ?? localSigner(await key('manifests')),
     snapshot: given['snapshot'] ?? localSigner(await key('snapshot')),
@@ -134,7 +137,7 @@ async function makeKeys(
     opened ??= peoples().catch(forget);
     return { ...(await developmentTrust({ ...signers, ...(await opened) }, files, at)), shared };
   }
-  return { assignment, enrolment, tuf: { signers, developmentTrust: ofDevelopment } };
+  return { assignment, enrolment, commits, tuf: { signers, developmentTrust: ofDevelopment } };
 }
 
 /** Root metadata beside the key that signs it. */

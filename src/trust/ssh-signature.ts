@@ -1,9 +1,10 @@
 /**
- * SSH signatures as git makes them (`gpg.format = ssh`): OpenSSH's PROTOCOL.sshsig, verified with node:crypto. Ed25519,
+ * SSH signatures as git makes them (`gpg.format = ssh`): OpenSSH's PROTOCOL.sshsig, with node:crypto. Verified are Ed25519,
  * ECDSA, RSA with SHA-2, and the two kinds of security key (PROTOCOL.u2f), which must have been touched. Certificates
  * are not accepted. Whose key it is, allowed-signers.ts says. Bytes come from anybody: nothing here throws on them.
  */
-import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto';
+import { createHash, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import type { SigningKey } from './signing-key.ts';
 
 /** What an armoured signature says of itself; nothing of it is proved yet. */
 export interface SshSignature {
@@ -22,6 +23,32 @@ const ARMOURED_MAX = 16 * 1024;
 const ARMOUR = /^-----BEGIN SSH SIGNATURE-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END SSH SIGNATURE-----\s*$/;
 const MAGIC = 'SSHSIG';
 const VERSION = 1;
+
+/** An Ed25519 key as it stands in `allowed_signers`, in base64, after `ssh-ed25519 `. */
+export function sshPublicKey({ publicJwk }: Pick<SigningKey, 'publicJwk'>): string {
+  const wire = [wireBytes('ssh-ed25519'), wireBytes(Buffer.from(publicJwk.x, 'base64url'))];
+  return Buffer.concat(wire).toString('base64');
+}
+
+/** What `git commit -S` would make of a commit with that key, armoured. */
+export function signSsh(message: Uint8Array, key: SigningKey): string {
+  const [namespace, hash] = ['git', 'sha512'];
+  const digest = createHash(hash).update(message).digest();
+  const fields = [wireBytes(namespace), wireBytes(''), wireBytes(hash)];
+  const made = sign(null, Buffer.concat([Buffer.from(MAGIC), ...fields, wireBytes(digest)]), key.private);
+  const version = Buffer.alloc(4);
+  version.writeUInt32BE(VERSION);
+  const signature = Buffer.concat([wireBytes('ssh-ed25519'), wireBytes(made)]);
+  const blob = Buffer.concat([
+    Buffer.from(MAGIC),
+    version,
+    wireBytes(Buffer.from(sshPublicKey(key), 'base64')),
+    ...fields,
+    wireBytes(signature),
+  ]);
+  const lines = blob.toString('base64').match(/.{1,70}/g) ?? [];
+  return `-----BEGIN SSH SIGNATURE-----\n${lines.join('\n')}\n-----END SSH SIGNATURE-----\n`;
+}
 
 /** Undefined where `armoured` is no SSH signature, of whatever kind of nonsense. */
 export function parseSshSignature(armoured: string): SshSignature | undefined {

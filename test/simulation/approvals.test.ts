@@ -74,7 +74,7 @@ describe.skipIf(!hasSshKeygen())('a stage with two approvals', () => {
     await approve(fleet, 'ada', ada);
     await approve(fleet, 'bo');
     expect((await fleet.rollout()).reason).toMatch(
-      /^1 of 2 approvals given; the one by bo does not count: commit [0-9a-f]{10} that brought it is not signed; approve again with a commit that a key in trust\/allowed_signers signs and that is merged as it is$/,
+      /^1 of 2 approvals given; the one by bo does not count: commit [0-9a-f]{10} is not signed; approve again with a commit that a key in trust\/allowed_signers signs and that is merged as it is$/,
     );
     await approve(fleet, 'eve', eve);
     expect((await fleet.rollout()).reason).toMatch(

@@ -15,7 +15,7 @@ import type { Problem } from '../../src/documents/problem.ts';
 import type { Forge } from '../../src/forge/forge.ts';
 import { openRepository } from '../../src/git/local.ts';
 import type { ReconcileEvent } from '../../src/reconcile/event.ts';
-import { createService, type Service } from '../../src/service.ts';
+import { createService, type Service, type ServicePorts } from '../../src/service.ts';
 import { createDirectClient } from '../../src/simulate/direct-client.ts';
 import { createVirtualClock, type VirtualClock } from '../../src/simulate/virtual-clock.ts';
 import {
@@ -90,6 +90,7 @@ export async function createRepositoryFleet(
     readonly forge?: Forge;
     readonly keys?: Keys;
     readonly artifacts?: ArtifactFolder;
+    readonly allowedSigners?: NonNullable<ServicePorts['allowedSigners']>;
   } = {},
 ): Promise<RepositoryFleet> {
   const { checkedOut = false, world = WORLD, forge } = options;
@@ -128,6 +129,7 @@ export async function createRepositoryFleet(
       onEvent: (event) => events.push(event),
       ...(forge === undefined ? {} : { forge }),
       ...(options.artifacts === undefined ? {} : { artifacts: options.artifacts }),
+      ...(options.allowedSigners === undefined ? {} : { allowedSigners: options.allowedSigners }),
     });
   let service = await start();
 

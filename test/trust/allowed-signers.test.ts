@@ -12,7 +12,12 @@ const key = (byte: number) =>
 const line = (byte: number) => `ssh-ed25519 ${key(byte)}`;
 const at = Date.UTC(2026, 5, 1, 12);
 const signs = (text: string, byte: number, when = at) =>
-  signerOf(parseAllowedSigners(text), { key: key(byte), namespace: 'git', at: when });
+  signerOf(parseAllowedSigners(text), {
+    key: key(byte),
+    namespace: 'git',
+    at: when,
+    place: 'trust/allowed_signers',
+  });
 
 describe('a line of allowed_signers', () => {
   test.each([
