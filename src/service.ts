@@ -15,6 +15,7 @@ import { createDirectRoute, type DirectRoute } from './http/direct-route.ts';
 import { createEventHub } from './http/events.ts';
 import { createRequestIds } from './http/every-answer.ts';
 import { createMetrics } from './http/metrics.ts';
+import { createRateLimit, DEVICE_RATE, REFUSED_RATE } from './http/rate-limit.ts';
 import { webhook } from './http/webhook.ts';
 import { confirmedProgram } from './reconcile/confirmation.ts';
 import type { ReconcileEvent } from './reconcile/event.ts';
@@ -100,6 +101,8 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
   };
   const fault = (error: unknown) => ports.onFault?.(error instanceof Error ? error.message : String(error));
   const webhookOf = (secret: string) => webhook({ secret, clock, onPush: () => reconciler.look() });
+  // Nobody but this server knows it.
+  const seed = Buffer.from(keys.enrolment.kid, 'base64url').readUInt32BE(0);
   const isShared = store.place?.kind === 'postgres';
   const ofDevices = {
     fleet,
@@ -110,6 +113,8 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
     tuf: () => state().tuf,
     program: isShared ? confirmedProgram(state, clock) : () => state().published,
     assign,
+    rate: createRateLimit(DEVICE_RATE, seed),
+    refusedRate: createRateLimit(REFUSED_RATE, seed),
     onFault: fault,
   };
   const answers = createDeviceAnswers(ofDevices);

@@ -9,6 +9,7 @@ import type { DeviceId } from '../core/model/ids.ts';
 import { type Instant, MINUTE } from '../core/model/time.ts';
 import { type AssignmentRefusal, type VerifiedAssignment, verifyAssignment } from '../trust/assignment.ts';
 import { signDeviceToken, TOKEN_LIFETIME_MAX_MS } from '../trust/device-token.ts';
+import { signKeyChange } from '../trust/enrolment.ts';
 import { type FlagsRefusal, type VerifiedFlags, verifyFlags } from '../trust/flags.ts';
 import type { DeviceKey, PublicKeySet } from '../trust/signing-key.ts';
 
@@ -22,6 +23,10 @@ export interface DeviceClient {
   poll(): Promise<PollResult>;
   flags(): Promise<FlagsAnswer>;
   report(report: Report): Promise<ReportResult>;
+  /**
+   * Takes another key from now on, which must be kept already: where the answer is lost, it is asked again with the same one.
+   */
+  changeKey(key: DeviceKey): Promise<EnrolResult>;
   /** What must outlive a restart. Forgetting it costs an enrolment, and the memory of the highest generation. */
   memory(): DeviceMemory | undefined;
 }
@@ -99,7 +104,8 @@ export interface Unreachable {
 const TOKEN_RENEWAL_MS = MINUTE;
 
 export function createDeviceClient(options: DeviceClientOptions): DeviceClient {
-  const { clock, fleet, key } = options;
+  const { clock, fleet } = options;
+  let { key } = options;
   let memory = options.memory;
   let token: { readonly text: string; readonly issuedAt: Instant } | undefined;
 
@@ -134,6 +140,24 @@ export function createDeviceClient(options: DeviceClientOptions): DeviceClient {
       if (sent.kind !== 'answer') return sent;
       const effect = parseObject(sent.answer.text)['effect'];
       return isEffect(effect) ? { kind: 'accepted', effect } : unreadable('report', sent.answer);
+    },
+
+    async changeKey(next) {
+      if (memory === undefined) {
+        const message = 'the device is not enrolled; it may enrol with any key';
+        return { kind: 'refused', by: 'server', code: 'not-enrolled', message };
+      }
+      const { id, credential } = memory;
+      const { publicKey } = next;
+      const proof = await signKeyChange({ fleet, id, publicKey, key: key.private, now: clock.now() });
+      const answer = await exchange(options, '/v1/devices', jsonPost({ publicKey, id, credential, proof }));
+      if (answer.kind !== 'answer') return answer;
+      const enrolment = readEnrolment(answer.text);
+      if (enrolment?.identity.id !== id) return unreadable('enrolment', answer);
+      key = next;
+      token = undefined;
+      memory = { ...memory, ...enrolment.identity };
+      return { kind: 'enrolled', id, pollAfterSeconds: enrolment.pollAfterSeconds };
     },
 
     memory: () => memory,

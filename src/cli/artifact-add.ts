@@ -12,7 +12,7 @@ import { artifactTarget } from '../trust/tuf/content.ts';
 import { targetPlace } from '../trust/tuf/repository.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
-import { plural, printable } from './output.ts';
+import { type Output, plural, printable } from './output.ts';
 
 export interface ArtifactAddOptions {
   readonly file: string;
@@ -33,6 +33,9 @@ export interface ArtifactAddOptions {
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$/;
 const PRODUCT = /^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/;
+const MEBIBYTE = 1024 * 1024;
+/** Reading so much takes about a tenth of a second: how often progress is drawn, and the size up to which nobody waits for it. */
+const PROGRESS_BYTES = 16 * MEBIBYTE;
 
 export async function run(options: ArtifactAddOptions, io: Io): Promise<ExitCode> {
   const { file, url: mirrors = [], server, product } = options;
@@ -58,20 +61,17 @@ export async function run(options: ArtifactAddOptions, io: Io): Promise<ExitCode
       `--security-epoch must be a whole number from 0, found "${options.securityEpoch}"`,
     );
 
-  await requireFile(file);
-  const source = createReadStream(file);
+  const sizeBytes = await sizeOf(file);
+  const read = () => readWithProgress(file, { sizeBytes, output: io.err });
   const keeps = server !== undefined;
+  const namesakes = await artifactsNamed(name, options.repo);
+  // Refused before it is kept: what is kept stays. A new name, which is the rule, is read once.
+  if (keeps && namesakes.length > 0)
+    requireSameBytes(namesakes, { name, added: await digestArtifact(read()) });
   const added = keeps
-    ? await openArtifactFolder(join(options.data, 'artifacts')).add(source)
-    : await digestArtifact(source);
-  const other = await sameNameElsewhere(options.repo, { name, added });
-  if (other !== undefined) {
-    throw new CommandError(
-      `${other.file} has an artifact ${name} with other bytes (sha256 ${other.sha256.slice(0, 12)}…): one name is one content for ever; ` +
-        'put the version into the name, with --name',
-      EXIT.problems,
-    );
-  }
+    ? await openArtifactFolder(join(options.data, 'artifacts')).add(read())
+    : await digestArtifact(read());
+  requireSameBytes(namesakes, { name, added });
   const own =
     server === undefined || product === undefined
       ? []
@@ -98,9 +98,10 @@ export async function run(options: ArtifactAddOptions, io: Io): Promise<ExitCode
   return EXIT.fine;
 }
 
-async function requireFile(path: string): Promise<void> {
+async function sizeOf(path: string): Promise<number> {
   try {
-    if ((await stat(path)).isFile()) return;
+    const found = await stat(path);
+    if (found.isFile()) return found.size;
   } catch (error) {
     if (!isAbsent(error)) throw error;
     throw new CommandError(`there is no file ${path}`);
@@ -108,26 +109,80 @@ async function requireFile(path: string): Promise<void> {
   throw new CommandError(`${path} is no file`);
 }
 
-/** A distribution set of the working folder that has other bytes under the name; none where there is no such folder. */
-async function sameNameElsewhere(
-  repo: string,
-  { name, added }: { readonly name: string; readonly added: AddedArtifact },
-): Promise<{ readonly file: string; readonly sha256: string } | undefined> {
+/** The file's bytes, with a line on a terminal that says how far it is; nothing of the line stays. */
+async function* readWithProgress(
+  path: string,
+  { sizeBytes, output }: { readonly sizeBytes: number; readonly output: Output },
+): AsyncGenerator<Uint8Array> {
+  // Opened once somebody reads: until then nobody would hear that it cannot be.
+  const source = createReadStream(path);
+  if (!output.isTerminal || sizeBytes <= PROGRESS_BYTES) {
+    yield* source;
+    return;
+  }
+  let readBytes = 0;
+  let drawnBytes = 0;
+  let width = 0;
+  const draw = (line: string) => {
+    // What is shorter than the line before leaves none of it.
+    output.write(`\r${line.padEnd(width)}`);
+    width = line.length;
+    drawnBytes = readBytes;
+  };
+  try {
+    draw(progressOf(0, sizeBytes));
+    for await (const chunk of source) {
+      yield chunk;
+      readBytes += chunk.byteLength;
+      if (readBytes - drawnBytes >= PROGRESS_BYTES) draw(progressOf(readBytes, sizeBytes));
+    }
+  } finally {
+    draw('');
+    output.write('\r');
+  }
+}
+
+function progressOf(readBytes: number, sizeBytes: number): string {
+  // A file that grows while it is read has more than all of it.
+  const percent = Math.min(100, Math.floor((readBytes * 100) / sizeBytes));
+  return `${percent} %, ${Math.floor(readBytes / MEBIBYTE)} of ${Math.floor(sizeBytes / MEBIBYTE)} MiB`;
+}
+
+interface Namesake {
+  readonly file: string;
+  readonly sha256: string;
+}
+
+/** What distribution sets of the working folder have under the name; nothing where there is no such folder. */
+async function artifactsNamed(name: string, repo: string): Promise<readonly Namesake[]> {
   const files = await readFolder(repo).catch((error: unknown) => {
     if (isAbsent(error)) return [];
     throw error;
   });
+  const found: Namesake[] = [];
   for (const file of files) {
     if (!/^fleet\/.*\.ya?ml$/.test(file.path)) continue;
     const { document } = readDocument(file);
     if (document?.kind !== 'DistributionSet') continue;
     const { spec } = (document as ParsedDocument<'DistributionSet'>).data;
     for (const artifact of spec.modules.flatMap((module) => module.artifacts ?? [])) {
-      if (artifact.name === name && artifact.sha256 !== added.sha256)
-        return { file: file.path, sha256: artifact.sha256 };
+      if (artifact.name === name) found.push({ file: file.path, sha256: artifact.sha256 });
     }
   }
-  return undefined;
+  return found;
+}
+
+function requireSameBytes(
+  namesakes: readonly Namesake[],
+  { name, added }: { readonly name: string; readonly added: AddedArtifact },
+): void {
+  const other = namesakes.find(({ sha256 }) => sha256 !== added.sha256);
+  if (other === undefined) return;
+  throw new CommandError(
+    `${other.file} has an artifact ${name} with other bytes (sha256 ${other.sha256.slice(0, 12)}…): one name is one content for ever; ` +
+      'put the version into the name, with --name',
+    EXIT.problems,
+  );
 }
 
 /** As it stands in a distribution set; every value is plain enough to stand without quotes, but for addresses. */

@@ -2,6 +2,7 @@
  * `tidegate device token`: what a device enrols with. It is signed with the server's own key, so this runs where the
  * server's data lies; the token itself is a secret until it has expired.
  */
+import { randomUUID } from 'node:crypto';
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DEVICE_ID_PATTERN, type DeviceId } from '../core/model/ids.ts';
@@ -21,6 +22,8 @@ export interface DeviceTokenOptions {
   readonly tag?: readonly string[];
   readonly id?: string;
   readonly expires: string;
+  /** How many devices may join with it. */
+  readonly uses: number;
   /** Asked of the running server, unless said. */
   readonly fleet?: string;
   readonly server?: string;
@@ -37,9 +40,11 @@ export async function run(options: DeviceTokenOptions, io: Io): Promise<ExitCode
   const expiresAt = now + parseExpiry(options.expires);
   const fleet = options.fleet ?? (await fleetOf(options, io));
   const keys = await openKeys(await keyFolder(options.data, io.env), io.env);
-  const grant = { fleet, tags, expiresAt, now, ...(id === undefined ? {} : { id }) };
+  const { uses } = options;
+  const limit = { token: randomUUID(), uses };
+  const grant = { fleet, tags, expiresAt, now, limit, ...(id === undefined ? {} : { id }) };
   io.out.lines([await mintEnrolmentToken(keys, grant)]);
-  const whom = id === undefined ? 'any device' : `device ${id}`;
+  const whom = id === undefined ? (uses === 1 ? 'one device' : `${uses} devices`) : `device ${id}`;
   const named = Object.entries(tags).map(([key, value]) => `${key}=${value}`);
   const given = named.length === 0 ? 'no tags' : named.join(' ');
   io.err.lines([`lets ${whom} join fleet ${fleet} with ${given}; expires ${formatWhen(expiresAt, now)}`]);

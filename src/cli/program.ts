@@ -72,12 +72,14 @@ export function createProgram(io: Io, onExit: (code: ExitCode) => void): Command
     .option('--tag <key=value...>', 'tags that the device gets')
     .option('--id <id>', 'for this device only; it may also give that device a new key')
     .option('--expires <duration>', 'how long it may be used', '1h')
+    .option('--uses <number>', 'how many devices may join with it', wholeNumber, 1)
     .option('--fleet <name>', 'the name of the fleet; otherwise the running server is asked')
     .addOption(server())
     .addHelpText(
       'after',
       examples(
         'device token --data ./data --tag product=thermostat site=berlin-1',
+        'device token --data ./data --tag product=thermostat --uses 200 --expires 7d',
         'device token --data ./data --id thermostat-0042 --expires 15m --fleet homes',
       ),
     )

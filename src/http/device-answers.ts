@@ -24,7 +24,8 @@ import { createDeviceMemory, type KeyOfDevice } from './device-memory.ts';
 import { REPORT_SCHEMA } from './device-schemas.ts';
 import { matchesEtag } from './etag.ts';
 import { type BodyLimits, type BodyResult, compileSchema } from './limits.ts';
-import { problem, RETRY_LATER } from './problem.ts';
+import { problem, RETRY_LATER, tooMany } from './problem.ts';
+import type { RateLimit } from './rate-limit.ts';
 
 export interface DeviceAnswersOptions {
   readonly fleet: () => Pick<Fleet, 'name'>;
@@ -36,6 +37,8 @@ export interface DeviceAnswersOptions {
   readonly program: () => PublishedProgram | undefined;
   /** The TUF repository that is published; undefined before the first one. */
   readonly tuf?: () => Pick<RepositoryState, 'since'> | undefined;
+  /** How often a device may report, or poll for what is no look-up; absent: as often as it likes. */
+  readonly rate?: RateLimit;
   readonly assign: (program: Program, device: DeviceRecord, now: Instant) => AssignedRevision;
   /** Told of what was answered with 500, or with 503 because the store failed. */
   readonly onFault?: (error: unknown) => void;
@@ -111,12 +114,22 @@ export function createDeviceAnswers(options: DeviceAnswersOptions): DeviceAnswer
   const listedSince = ({ manifest, revision }: ProgramRevision) =>
     options.tuf?.()?.since[manifestTarget(manifest, revision)] ?? 1;
 
+  /** One device that asks all the time takes nothing from the others. */
+  function rateProblem(id: DeviceId, now: Instant): Response | undefined {
+    const seconds = options.rate?.wait(id, now);
+    if (seconds !== undefined) return tooMany(`device "${id}" polls and reports too often`, seconds);
+    options.rate?.count(id, now);
+    return undefined;
+  }
+
   async function assignAnew(poll: Poll): Promise<Answer | Response> {
     const begun = memory.begin(poll.id as DeviceId);
     const caller = await authenticate(poll.authorization, poll.id);
     if (caller instanceof Response) return caller;
     const { device, published, tokenUntil } = caller;
     const now = clock.now();
+    const tooOften = rateProblem(device.id, now);
+    if (tooOften !== undefined) return tooOften;
     const assignment = options.assign(published.program, device, now);
     const claims = signer().claims({
       device: device.id,
@@ -168,6 +181,8 @@ export function createDeviceAnswers(options: DeviceAnswersOptions): DeviceAnswer
       // Who it is comes first: a stranger cannot make the server read a body.
       const caller = await identify(authorization, id);
       if (caller instanceof Response) return caller;
+      const tooOften = rateProblem(caller.device.id, clock.now());
+      if (tooOften !== undefined) return tooOften;
       const result = await read({ maxBytes: REPORT_BYTES_MAX, schema: checkReport });
       if (result.kind === 'refused') return result.response;
 

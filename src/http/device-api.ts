@@ -7,7 +7,13 @@ import type { Fleet } from '../core/model/desired.ts';
 import type { DeviceRecord } from '../core/model/device.ts';
 import type { DeviceId } from '../core/model/ids.ts';
 import { type Instant, SECOND } from '../core/model/time.ts';
-import { issueCredential, verifyCredential, verifyEnrolmentToken } from '../trust/enrolment.ts';
+import type { Store } from '../store/store.ts';
+import {
+  issueCredential,
+  keyChangeProblem,
+  verifyCredential,
+  verifyEnrolmentToken,
+} from '../trust/enrolment.ts';
 import type { Keys } from '../trust/keys.ts';
 import { thumbprintOf } from '../trust/signing-key.ts';
 import { isRevoked, noProgram, revoked } from './caller.ts';
@@ -16,11 +22,15 @@ import { ENROLMENT_SCHEMA } from './device-schemas.ts';
 import { httpDate } from './every-answer.ts';
 import { flagsApi } from './flags-api.ts';
 import { compileSchema, readJson } from './limits.ts';
-import { methodNotAllowed, notFound, problem } from './problem.ts';
+import { methodNotAllowed, notFound, problem, tooMany } from './problem.ts';
+import type { RateLimit } from './rate-limit.ts';
 
 export interface DeviceApiOptions extends DeviceAnswersOptions {
   readonly fleet: () => Pick<Fleet, 'name' | 'pollIntervalMs'>;
   readonly keys: Keys;
+  /** How many attempts to join may fail, of everybody together; absent: any number. */
+  readonly refusedRate?: RateLimit;
+  readonly store: DeviceAnswersOptions['store'] & Pick<Store, 'useToken'>;
 }
 
 const ENROL_BYTES_MAX = 16 * 1024;
@@ -34,7 +44,7 @@ export function deviceApi(options: DeviceApiOptions, answers = createDeviceAnswe
     c.res.headers.set('Date', httpDate(options.clock.now()));
   });
 
-  app.post('/v1/devices', (c) => enrol(options, c.req.raw));
+  app.post('/v1/devices', (c) => enrolAtARate(options, c.req.raw));
   app.all('/v1/devices', (c) => methodNotAllowed(c.req.raw, 'POST'));
   app.get('/v1/devices/:id/manifest', async (c) => {
     const { id } = c.req.param();
@@ -73,6 +83,7 @@ interface EnrolBody {
   readonly id?: string;
   readonly token?: string;
   readonly credential?: string;
+  readonly proof?: string;
 }
 
 const checkEnrolment = compileSchema<EnrolBody>(ENROLMENT_SCHEMA);
@@ -86,6 +97,20 @@ interface Admission {
   readonly serial?: number;
   /** The token is for this id alone: it may give it a new key. */
   readonly rollover: boolean;
+  /** The device says so itself, with the key that it had: only that key is replaced. */
+  readonly replaces?: string;
+  /** The token's, where only so many may join with it. */
+  readonly limit?: { readonly token: string; readonly uses: number; readonly expiresAt: Instant };
+}
+
+/** Who guesses is told to wait, and so is, meanwhile, everybody else who wants to join: what is in the fleet goes on. */
+async function enrolAtARate(api: DeviceApiOptions, request: Request): Promise<Response> {
+  const now = api.clock.now();
+  const seconds = api.refusedRate?.wait('', now);
+  if (seconds !== undefined) return tooMany('too many attempts to join have failed', seconds);
+  const response = await enrol(api, request);
+  if (response.status === 403) api.refusedRate?.count('', now);
+  return response;
 }
 
 async function enrol(api: DeviceApiOptions, request: Request): Promise<Response> {
@@ -98,6 +123,12 @@ async function enrol(api: DeviceApiOptions, request: Request): Promise<Response>
   if (isRevoked(published, admission.id)) return revoked(admission.id);
 
   const now = api.clock.now();
+  const { limit } = admission;
+  // A request that is repeated is the same use; it is noted before anything comes of it.
+  const isFree =
+    limit === undefined ||
+    (await api.store.useToken({ ...limit, holder: await thumbprintOf(admission.publicKey), now }));
+  if (!isFree) return enrolmentRefused('the token was used by as many devices as may use it');
   const { record, isNew } = await api.intake.submit(admission.id, (before) => {
     const after = register(before, admission, now);
     return { after: after ?? before, result: { record: after, isNew: after !== before } };
@@ -134,7 +165,14 @@ async function admit(api: DeviceApiOptions, body: EnrolBody): Promise<Admission 
     }
     // Without a name the key names the device: whoever repeats the request gets the same answer.
     const id = fixed ?? wanted ?? (`device-${await thumbprintOf(publicKey)}` as DeviceId);
-    return { id, publicKey, tags, rollover: fixed !== undefined };
+    const { limit } = result.grant;
+    return {
+      id,
+      publicKey,
+      tags,
+      rollover: fixed !== undefined,
+      ...(limit === undefined ? {} : { limit: { ...limit, expiresAt: result.expiresAt } }),
+    };
   }
 
   if (credential !== undefined && token === undefined) {
@@ -144,16 +182,39 @@ async function admit(api: DeviceApiOptions, body: EnrolBody): Promise<Admission 
     if (wanted !== undefined && wanted !== id) {
       return enrolmentRefused(`the credential is for device "${id}", not "${wanted}"`);
     }
-    if (thumbprint !== (await thumbprintOf(publicKey))) {
+    if (thumbprint === (await thumbprintOf(publicKey)))
+      return { id, publicKey, tags, serial, rollover: false };
+    if (body.proof === undefined)
       return enrolmentRefused(`the credential of device "${id}" is for another public key`);
-    }
-    return { id, publicKey, tags, serial, rollover: false };
+    return await admitKeyChange(api, { id, publicKey, thumbprint, proof: body.proof });
   }
 
   return problem('invalid-body', {
     detail: `expected either token or credential, found ${token === undefined ? 'neither' : 'both'}`,
     next: 'send the token to enrol, or the credential to be registered again',
   });
+}
+
+/** A device that takes another key: the one that is registered signs for it. */
+async function admitKeyChange(
+  { store, fleet, clock }: DeviceApiOptions,
+  change: { id: DeviceId; publicKey: string; thumbprint: string; proof: string },
+): Promise<Admission | Response> {
+  const { id, publicKey, thumbprint, proof } = change;
+  const device = await store.device(id);
+  if (device === undefined) {
+    const next = 'be registered with the key that the credential is for, then change it';
+    return problem('unknown-device', { detail: `no device "${id}" is registered`, next });
+  }
+  const { publicKey: oldKey, tags } = device;
+  // Repeated after the answer was lost: it has its new key already.
+  if (oldKey === publicKey) return { id, publicKey, tags, rollover: false };
+  if (thumbprint !== (await thumbprintOf(oldKey)))
+    return enrolmentRefused(`the credential of device "${id}" is for a key that was replaced since`);
+  const now = clock.now();
+  const untrue = await keyChangeProblem(proof, { fleet: fleet().name, id, publicKey, oldKey, now });
+  if (untrue !== undefined) return enrolmentRefused(untrue);
+  return { id, publicKey, tags, rollover: false, replaces: oldKey };
 }
 
 /**
@@ -165,11 +226,12 @@ function register(
   admission: Admission,
   now: Instant,
 ): DeviceRecord | undefined {
-  const { id, publicKey, tags, serial, rollover } = admission;
+  const { id, publicKey, tags, serial, rollover, replaces } = admission;
   const version = Math.floor(now / SECOND);
   if (before === undefined) return { id, tags, publicKey, serial: serial ?? 1, enrolledAt: now, version };
   if (before.publicKey === publicKey) return before;
-  if (!rollover && (serial ?? 0) <= before.serial) return undefined;
+  const mayReplace = rollover || replaces === before.publicKey;
+  if (!mayReplace && (serial ?? 0) <= before.serial) return undefined;
   return {
     ...before,
     tags,

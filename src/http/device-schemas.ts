@@ -24,6 +24,8 @@ export const ENROLMENT_SCHEMA = {
     },
     token: JWS,
     credential: JWS,
+    /** With a credential: the old key says that the new one takes its place. */
+    proof: JWS,
   },
   required: ['publicKey'],
   additionalProperties: false,

@@ -447,6 +447,7 @@ const OPERATOR = [{ apiToken: [] }, {}] as const;
 const DEVICE = [{ deviceToken: [] }] as const;
 const BAD_TOKEN = 'The API token is missing or wrong.';
 const NO_PROGRAM = 'Nothing can be assigned yet.';
+const TOO_OFTEN = 'The device polls and reports too often.';
 const TOKEN_PROBLEMS = {
   401: 'The device token is missing or does not hold, or the device is not registered.',
   403: "It is another device's path, or the device is revoked.",
@@ -469,6 +470,7 @@ const paths: OpenApiDocument['paths'] = {
           409: 'Another key is registered for this id.',
           413: 'The body is too large.',
           415: 'The body is not plain application/json.',
+          429: 'Too many attempts to join have failed.',
           503: 'Nothing can be assigned yet, or the store takes no changes.',
         }),
       },
@@ -503,7 +505,7 @@ const paths: OpenApiDocument['paths'] = {
           content: { 'application/jose': { schema: JWS } },
         },
         304: { description: 'The device has it already.' },
-        ...problems({ ...TOKEN_PROBLEMS, 503: NO_PROGRAM }),
+        ...problems({ ...TOKEN_PROBLEMS, 429: TOO_OFTEN, 503: NO_PROGRAM }),
       },
     },
   },

@@ -28,6 +28,7 @@ const PROBLEMS = {
   'body-too-large': { status: 413, title: 'The body is too large' },
   'not-json': { status: 415, title: 'The body must be plain application/json' },
   'range-not-satisfiable': { status: 416, title: 'The artifact has no such bytes' },
+  'too-many-requests': { status: 429, title: 'That was asked too often' },
   'headers-too-large': { status: 431, title: 'The headers are too large' },
   internal: { status: 500, title: 'Tidegate failed' },
   'intake-full': { status: 503, title: 'Too many changes wait to be stored' },
@@ -51,6 +52,12 @@ export interface ProblemDetails {
 
 /** For what a little patience mends: 10 s. */
 export const RETRY_LATER = { 'Retry-After': '10' };
+
+/** The answer to whoever may ask again in `seconds`. */
+export function tooMany(detail: string, seconds: number): Response {
+  const headers = { 'Retry-After': String(seconds) };
+  return problem('too-many-requests', { detail, next: `ask again in ${seconds} s`, headers });
+}
 
 const TYPE_BASE = 'https://tidegate.dev/problems/';
 

@@ -26,6 +26,7 @@ export function createMemoryStore(options: { readonly epoch: string }): Store {
   let journal: Journal = {};
   let journalVersion = 0;
   let tuf: PublishedTuf = { version: 0, state: {} };
+  const tokens = new Map<string, { holders: Set<string>; expiresAt: Instant }>();
   const tufFiles = new Map<string, { content: Uint8Array; retiredAt?: Instant }>();
   /** Every id in order; undefined since an id came or went. Reports change no ids, so a page rarely has to sort. */
   let ordered: readonly DeviceId[] | undefined;
@@ -69,6 +70,14 @@ export function createMemoryStore(options: { readonly epoch: string }): Store {
         followers.tell(changes, position);
       }
       return changes;
+    },
+
+    async useToken({ token, holder, uses, expiresAt, now }) {
+      for (const [id, known] of tokens) if (known.expiresAt <= now) tokens.delete(id);
+      const { holders } = tokens.get(token) ?? { holders: new Set<string>() };
+      if (!holders.has(holder) && holders.size >= uses) return false;
+      tokens.set(token, { holders: holders.add(holder), expiresAt });
+      return true;
     },
 
     follow: followers.follow,

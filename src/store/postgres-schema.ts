@@ -55,6 +55,15 @@ export const POSTGRES_MIGRATIONS: readonly string[] = [
     retired_at bigint                         -- milliseconds; since when it is not needed any more
   );
   `,
+  `
+  -- Who has used which enrolment token.
+  CREATE TABLE token_uses (
+    token      text NOT NULL,
+    holder     text NOT NULL,
+    expires_at bigint NOT NULL,               -- milliseconds
+    PRIMARY KEY (token, holder)
+  );
+  `,
 ];
 
 /** Whoever migrates holds this advisory lock, so that replicas that start together take turns. */

@@ -151,6 +151,22 @@ function storeOver(database: Database, url: string): Store {
       return count === 1;
     },
 
+    async useToken({ token, holder, uses, expiresAt, now }) {
+      return await database.transaction(async (connection) => {
+        // Two who come at once are told one after the other.
+        await connection.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [token]);
+        await connection.query('DELETE FROM token_uses WHERE expires_at <= $1', [now]);
+        const { count } = await connection.query(
+          `INSERT INTO token_uses (token, holder, expires_at)
+           SELECT $1, $2, $3
+           WHERE (SELECT count(*) FROM token_uses WHERE token = $1 AND holder <> $2) < $4
+           ON CONFLICT (token, holder) DO UPDATE SET expires_at = excluded.expires_at`,
+          [token, holder, expiresAt, uses],
+        );
+        return count === 1;
+      });
+    },
+
     async tuf() {
       const { rows } = await database.query<{ version: string; state: string }>(
         'SELECT version, state FROM tuf',

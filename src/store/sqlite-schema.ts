@@ -47,6 +47,15 @@ export const SQLITE_MIGRATIONS: readonly string[] = [
     retired_at INTEGER                      -- milliseconds; since when it is not needed any more
   ) STRICT;
   `,
+  `
+  -- Who has used which enrolment token.
+  CREATE TABLE token_uses (
+    token      TEXT NOT NULL,
+    holder     TEXT NOT NULL,
+    expires_at INTEGER NOT NULL,            -- milliseconds
+    PRIMARY KEY (token, holder)
+  ) STRICT;
+  `,
 ];
 
 /**

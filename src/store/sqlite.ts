@@ -101,6 +101,11 @@ function storeOver(db: DatabaseSync, path: string): Store {
     INSERT INTO tuf (only_row, version, state)
     SELECT 1, ?, ? WHERE coalesce((SELECT version FROM tuf), 0) = ?
     ON CONFLICT (only_row) DO UPDATE SET version = excluded.version, state = excluded.state`);
+  const forgetTokens = db.prepare('DELETE FROM token_uses WHERE expires_at <= ?');
+  const insertTokenUse = db.prepare(`
+    INSERT INTO token_uses (token, holder, expires_at)
+    SELECT ?1, ?2, ?3 WHERE (SELECT count(*) FROM token_uses WHERE token = ?1 AND holder <> ?2) < ?4
+    ON CONFLICT (token, holder) DO UPDATE SET expires_at = excluded.expires_at`);
   const selectTufFile = db.prepare('SELECT content FROM tuf_files WHERE path = ?');
   const upsertTufFile = db.prepare(`
     INSERT INTO tuf_files (path, content) VALUES (?, ?)
@@ -155,6 +160,14 @@ function storeOver(db: DatabaseSync, path: string): Store {
         if (committed.position !== undefined) followers.tell(committed.changes, committed.position);
         return committed.changes;
       }),
+
+    useToken: ({ token, holder, uses, expiresAt, now }) =>
+      call(() =>
+        transaction(db, () => {
+          forgetTokens.run(now);
+          return insertTokenUse.run(token, holder, expiresAt, uses).changes === 1;
+        }),
+      ),
 
     follow: followers.follow,
 

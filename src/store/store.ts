@@ -32,6 +32,12 @@ export interface Store {
     update: (before: DeviceRecord | undefined, index: number) => DeviceRecord | undefined,
   ): Promise<readonly DeviceChange[]>;
 
+  /**
+   * Notes that a token is used: true where its holder has used it before, or fewer others than it may have. What has expired is
+   * forgotten.
+   */
+  useToken(use: TokenUse): Promise<boolean>;
+
   readonly follow: Follow;
   /** All devices as of one moment. Close it soon: what it sees cannot be cleaned up while it is open. */
   read(): Promise<Reading>;
@@ -66,6 +72,17 @@ export interface Store {
   swapTuf(next: NextTuf, expected: number): Promise<boolean>;
 
   close(): Promise<void>;
+}
+
+export interface TokenUse {
+  /** The token's own id. */
+  readonly token: string;
+  /** Who uses it: again and again it counts once. */
+  readonly holder: string;
+  /** How many may. */
+  readonly uses: number;
+  readonly expiresAt: Instant;
+  readonly now: Instant;
 }
 
 /** One entry per entry of `ids` that changed. */

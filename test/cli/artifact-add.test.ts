@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import { parse } from 'yaml';
@@ -7,6 +7,7 @@ import { run, temporaryFolder } from './fixture.ts';
 
 const CONTENT = Buffer.from('firmware'.repeat(50_000));
 const SHA256 = hash('sha256', CONTENT);
+const MEBIBYTE = 1024 * 1024;
 
 let folder: string;
 let file: string;
@@ -100,6 +101,37 @@ test('the same name with other bytes is refused, the same bytes are not', async 
     ),
   });
   expect((await add(...mirror, '--name', 'app-1.4.1.swu')).exit).toBe(0);
+});
+
+test('a file whose name is refused is not kept, and one that is kept already stays', async () => {
+  const keep = ['--server', 'https://fleet.example', '--product', 'kiosk'];
+  await setWith((await add(...keep)).out);
+  expect((await add(...keep)).exit).toBe(0);
+  await writeFile(file, 'other bytes');
+  expect(await add(...keep)).toMatchObject({
+    exit: 1,
+    out: '',
+    err: expect.stringContaining('with other bytes'),
+  });
+  expect(await readdir(join(folder, 'data/artifacts'))).toEqual([SHA256]);
+});
+
+test('a long file shows on a terminal how far it is, and nothing of that stays', async () => {
+  await truncate(file, 40 * MEBIBYTE);
+  const args = ['artifact', 'add', file, '--url', 'https://cdn.example/a', '--format', 'json'];
+  const { out, err } = await run(args, { columns: 80 });
+  expect(JSON.parse(out)).toMatchObject({ sizeBytes: 40 * MEBIBYTE });
+  expect(err.split('\r')).toEqual([
+    '',
+    '0 %, 0 of 40 MiB',
+    '40 %, 16 of 40 MiB',
+    '80 %, 32 of 40 MiB',
+    ' '.repeat('80 %, 32 of 40 MiB'.length),
+    '',
+  ]);
+  expect(await run(args)).toMatchObject({ exit: 0, err: '' });
+  await truncate(file, 16 * MEBIBYTE);
+  expect(await run(args, { columns: 80 })).toMatchObject({ exit: 0, err: '' });
 });
 
 test.each([

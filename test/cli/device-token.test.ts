@@ -35,7 +35,12 @@ test('prints a token that the server with these keys accepts until it expires, a
   const check = (now: number, fleet = 'homes') => verifyEnrolmentToken(keys, { token, fleet, now });
   expect(await check(NOW + 2 * HOUR - 1)).toEqual({
     kind: 'ok',
-    grant: { id: 'thermostat-1', tags: { product: 'thermostat', site: 'a=b' } },
+    grant: {
+      id: 'thermostat-1',
+      tags: { product: 'thermostat', site: 'a=b' },
+      limit: { token: expect.stringMatching(/^[0-9a-f-]{36}$/), uses: 1 },
+    },
+    expiresAt: NOW + 2 * HOUR,
   });
   expect(await check(NOW + 2 * HOUR)).toMatchObject({ kind: 'refused' });
   expect(await check(NOW, 'offices')).toMatchObject({ kind: 'refused' });
@@ -49,9 +54,10 @@ test('asks the running server for the name of the fleet', async () => {
   const args = ['device', 'token', '--data', data, '--server', server.url];
   expect(await run(args)).toMatchObject({ exit: 2, err: expect.stringContaining('name it with --fleet') });
   await server.reconcile();
-  const { out } = await run(args);
+  const { out, err } = await run([...args, '--uses', '200']);
+  expect(err).toMatch(/^lets 200 devices join fleet homes with no tags/);
   const verified = await verifyEnrolmentToken(keys, { token: out.trimEnd(), fleet: 'homes', now: NOW });
-  expect(verified).toEqual({ kind: 'ok', grant: { tags: {} } });
+  expect(verified).toMatchObject({ kind: 'ok', grant: { tags: {}, limit: { uses: 200 } } });
 });
 
 test.each([
@@ -62,6 +68,7 @@ test.each([
   [['--expires', 'soon'], '--expires must be a duration of at most 90d'],
   [['--expires', '91d'], '--expires must be'],
   [['--expires', '0s'], '--expires must be'],
+  [['--uses', '0'], 'It must be a positive whole number'],
 ])('%j is refused', async (args, message) => {
   const { data } = await dataFolder();
   const { exit, out, err } = await run(['device', 'token', '--data', data, '--fleet', 'homes', ...args]);

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { Hono } from 'hono';
 import { decodeJwt } from 'jose';
-import { beforeEach, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import type { Clock } from '../../src/clock.ts';
 import type { DeviceOverride } from '../../src/core/model/desired.ts';
 import type { DeviceRecord } from '../../src/core/model/device.ts';
@@ -10,13 +10,14 @@ import { revisionOf } from '../../src/core/model/manifest.ts';
 import { HOUR, type Instant, MINUTE, SECOND } from '../../src/core/model/time.ts';
 import type { AssignedRevision } from '../../src/http/device-answers.ts';
 import { deviceApi } from '../../src/http/device-api.ts';
+import { createRateLimit } from '../../src/http/rate-limit.ts';
 import { StoreError } from '../../src/store/errors.ts';
 import { createIntake, type Intake } from '../../src/store/intake.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import type { PublishedProgram, Store } from '../../src/store/store.ts';
 import { renewalSlot, verifyAssignment } from '../../src/trust/assignment.ts';
 import { signDeviceToken } from '../../src/trust/device-token.ts';
-import { mintEnrolmentToken } from '../../src/trust/enrolment.ts';
+import { type EnrolmentGrant, mintEnrolmentToken, signKeyChange } from '../../src/trust/enrolment.ts';
 import { keySet } from '../../src/trust/jws.ts';
 import { generateKeys } from '../../src/trust/keys.ts';
 import { type DeviceKey, generateDeviceKey } from '../../src/trust/signing-key.ts';
@@ -111,7 +112,7 @@ function post(path: string, body: unknown, headers: Record<string, string> = {},
   );
 }
 
-const enrolmentToken = (over: { id?: DeviceId; tags?: Record<string, string> } = {}) =>
+const enrolmentToken = (over: Partial<EnrolmentGrant> = {}) =>
   mintEnrolmentToken(keys, { fleet: FLEET, tags, expiresAt: NOW + HOUR, now: NOW, ...over });
 
 async function enrol(id = 'lobby-1', device: DeviceKey = key): Promise<Answer> {
@@ -261,6 +262,133 @@ test('an enrolment needs a key and either a token or a credential', async () => 
     const answer = await post('/v1/devices', { publicKey: key.publicKey, ...proof });
     expect(answer).toMatchObject({ status: 400, code: 'invalid-body' });
   }
+});
+
+test('a token lets in as many devices as it says, each as often as it asks, and no other', async () => {
+  const limit = { token: 'batch-7', uses: 2 };
+  const token = await enrolmentToken({ tags, limit });
+  const third = generateDeviceKey();
+  const join = (id: string, { publicKey }: typeof key) => post('/v1/devices', { id, publicKey, token });
+  expect(await join('lobby-1', key)).toMatchObject({ status: 201 });
+  expect(await join('lobby-1', key)).toMatchObject({ status: 200 });
+  expect(await join('lobby-2', otherKey)).toMatchObject({ status: 201 });
+  const refused = await join('lobby-3', third);
+  expect(refused).toMatchObject({ status: 403, code: 'enrolment-refused' });
+  expect(refused.body['detail']).toBe('the token was used by as many devices as may use it');
+  expect(await stored('lobby-3')).toBeUndefined();
+  // Another replica over the same store, and another token.
+  expect(
+    await post('/v1/devices', { id: 'lobby-3', publicKey: third.publicKey, token }, {}, replica()),
+  ).toMatchObject({ status: 403 });
+  const another = await enrolmentToken({ tags, limit: { token: 'batch-8', uses: 1 } });
+  expect(
+    await post('/v1/devices', { id: 'lobby-3', publicKey: third.publicKey, token: another }),
+  ).toMatchObject({ status: 201 });
+});
+
+describe('a device that takes another key', () => {
+  const change = async (
+    over: { publicKey?: string; key?: typeof key; id?: string; fleet?: string; at?: Instant } = {},
+  ) =>
+    await signKeyChange({
+      fleet: over.fleet ?? FLEET,
+      id: (over.id ?? 'lobby-1') as DeviceId,
+      publicKey: over.publicKey ?? otherKey.publicKey,
+      key: (over.key ?? key).private,
+      now: over.at ?? now,
+    });
+
+  test('is known by it from then on, and by the old one no more, however often it asks', async () => {
+    const credential = String((await enrol()).body['credential']);
+    const body = { publicKey: otherKey.publicKey, credential, proof: await change() };
+    const first = await post('/v1/devices', body);
+    expect(first).toMatchObject({ status: 201 });
+    expect(await stored()).toMatchObject({ publicKey: otherKey.publicKey, serial: 2, tags });
+    expect(await post('/v1/devices', body)).toMatchObject({ status: 200 });
+    expect(await poll()).toMatchObject({ status: 401, code: 'token-bad-signature' });
+    expect(await poll(await bearer('lobby-1', otherKey))).toMatchObject({ status: 200 });
+    // The old key does not get it back.
+    const back = { publicKey: key.publicKey, credential, proof: await change({ publicKey: key.publicKey }) };
+    expect((await post('/v1/devices', back)).status).toBe(409);
+    // After the store is lost, the new credential counts for more than the old one.
+    store = createMemoryStore({ epoch: 'e2' });
+    intake = createIntake(store);
+    app = replica();
+    await post('/v1/devices', { publicKey: key.publicKey, credential });
+    await post('/v1/devices', { publicKey: otherKey.publicKey, credential: first.body['credential'] });
+    expect(await stored()).toMatchObject({ publicKey: otherKey.publicKey, serial: 2 });
+  });
+
+  test('proves it with the key that it has: nobody else does, not for long, and for that key alone', async () => {
+    const credential = String((await enrol()).body['credential']);
+    const stranger = generateDeviceKey();
+    const ask = async (proof: string, publicKey = otherKey.publicKey) => {
+      const answer = await post('/v1/devices', { publicKey, credential, proof });
+      expect(answer).toMatchObject({ status: 403, code: 'enrolment-refused' });
+      return String(answer.body['detail']);
+    };
+    expect(await ask(await change({ key: stranger, publicKey: otherKey.publicKey }))).toMatch(
+      /^the proof does not hold/,
+    );
+    expect(await ask(await change({ key: otherKey }))).toMatch(/^the proof does not hold/);
+    expect(await ask(await change(), stranger.publicKey)).toBe('the proof names another public key');
+    expect(await ask(await change({ id: 'lobby-2' }))).toMatch(/^the proof is for another device or fleet/);
+    expect(await ask(await change({ fleet: 'others' }))).toMatch(/^the proof is for another device or fleet/);
+    expect(await ask(await change({ at: now - 11 * MINUTE }))).toMatch(/^the proof has expired/);
+    expect(await ask(await change({ at: now + HOUR }))).toMatch(/^the proof has expired, or lasts longer/);
+    expect(await stored()).toMatchObject({ publicKey: key.publicKey, serial: 1 });
+    published = publish(6, { 'lobby-1': { tags: {}, retired: false, revoked: true } });
+    const revoked = await post('/v1/devices', {
+      publicKey: otherKey.publicKey,
+      credential,
+      proof: await change(),
+    });
+    expect(revoked).toMatchObject({ status: 403, code: 'revoked' });
+  });
+});
+
+describe('rates', () => {
+  test('a device that asks all the time is told to wait, alone, and may go on after that', async () => {
+    const rate = createRateLimit({ burst: 3, perSecond: 1, cells: 1024 }, 7);
+    app = replica({ rate });
+    await enrol();
+    await enrol('lobby-2', otherKey);
+    const send = async (seq: number, id = 'lobby-1', by = key) =>
+      await post(`/v1/devices/${id}/reports`, { bootId: 'b1', seq, generation: 0 }, await bearer(id, by));
+    for (let seq = 1; seq <= 3; seq += 1) expect((await send(seq)).status).toBe(202);
+    const refused = await send(4);
+    expect(refused).toMatchObject({ status: 429, code: 'too-many-requests' });
+    expect(refused.headers.get('retry-after')).toBe('1');
+    expect((await poll()).status).toBe(429);
+    expect((await send(1, 'lobby-2', otherKey)).status).toBe(202);
+    now += 1000;
+    expect((await send(4)).status).toBe(202);
+    now += 3000;
+    expect((await poll()).status).toBe(200);
+    // A look-up costs nothing and is not counted.
+    const held = await bearer('lobby-1', key);
+    for (let n = 0; n < 10; n += 1)
+      expect((await request('/v1/devices/lobby-1/manifest', { headers: held })).status).toBe(200);
+  });
+
+  test('who guesses tokens is told to wait, and devices that have joined go on', async () => {
+    app = replica({ refusedRate: createRateLimit({ burst: 2, perSecond: 1, cells: 1 }, 7) });
+    await enrol();
+    const guess = () => post('/v1/devices', { publicKey: otherKey.publicKey, token: 'a.b.c' });
+    expect([(await guess()).status, (await guess()).status, (await guess()).status]).toEqual([403, 403, 429]);
+    expect((await enrol('lobby-2', otherKey)).status).toBe(429);
+    expect((await poll()).status).toBe(200);
+    now += 1000;
+    expect((await enrol('lobby-2', otherKey)).status).toBe(201);
+  });
+
+  test('a clock that is set back keeps nobody out', () => {
+    const rate = createRateLimit({ burst: 2, perSecond: 1, cells: 4 }, 1);
+    rate.count('a', NOW + HOUR);
+    rate.count('a', NOW + HOUR);
+    expect(rate.wait('a', NOW + HOUR)).toBe(1);
+    expect(rate.wait('a', NOW)).toBeUndefined();
+  });
 });
 
 // Polling

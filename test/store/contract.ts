@@ -270,6 +270,44 @@ export function storeContract(engine: Engine): void {
     });
   });
 
+  describe('uses of tokens', () => {
+    const use = (holder: string, over: { token?: string; uses?: number; now?: number } = {}) =>
+      store.useToken({ token: 'a', holder, uses: 2, expiresAt: 1000, now: 0, ...over });
+
+    test('as many holders as may use it, each as often as it likes', async () => {
+      expect([await use('ada'), await use('ada'), await use('ben'), await use('cyd')]).toEqual([
+        true,
+        true,
+        true,
+        false,
+      ]);
+      expect([await use('ada'), await use('ben'), await use('cyd', { token: 'b' })]).toEqual([
+        true,
+        true,
+        true,
+      ]);
+    });
+
+    test('of many that come at once, exactly as many as may', async () => {
+      const holders = Array.from({ length: 12 }, (_, n) => `holder-${n}`);
+      const taken = await Promise.all(holders.map((holder) => use(holder, { uses: 5 })));
+      expect(taken.filter(Boolean)).toHaveLength(5);
+    });
+
+    test('what has expired is forgotten, and what has not is not', async () => {
+      await use('ada', { uses: 1 });
+      expect(await use('ben', { uses: 1, now: 999 })).toBe(false);
+      expect(await use('ben', { uses: 1, now: 1000 })).toBe(true);
+    });
+
+    test('uses outlive a restart', async () => {
+      if (engine.reopen === undefined) return;
+      await use('ada', { uses: 1 });
+      store = await engine.reopen(store);
+      expect([await use('ben', { uses: 1 }), await use('ada', { uses: 1 })]).toEqual([false, true]);
+    });
+  });
+
   describe('the epoch', () => {
     test('it is not empty, stays the same, and differs from another store’s', async () => {
       const other = await engine.create();
