@@ -159,6 +159,7 @@ function moduleOf(module: DistributionSet['spec']['modules'][number]): Module {
     status: module.status ?? DEFAULTS.moduleStatus,
     restartPolicy: module.restartPolicy ?? DEFAULTS.restartPolicy,
     ...(module.image === undefined ? {} : { image: module.image }),
+    ...(module.registryCredential === undefined ? {} : { registryCredential: module.registryCredential }),
     ...(module.env === undefined ? {} : { env: { ...module.env } }),
     ...(module.artifacts === undefined
       ? {}
@@ -166,7 +167,10 @@ function moduleOf(module: DistributionSet['spec']['modules'][number]): Module {
   };
 }
 
-/** Names that occur twice in a set, and modules that its type requires and it lacks. */
+/** What people call a variable that holds a secret. One that names a file or a key's id holds none. */
+const SECRET_NAME = /(?:^|_)(?:PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|CREDENTIALS?)$/i;
+
+/** Names that occur twice in a set, variables that look like secrets, and modules that its type requires and it lacks. */
 export function checkDistributionSet(
   document: SourceDocument<'DistributionSet'>,
   fleet: SourceDocument<'Fleet'> | undefined,
@@ -176,6 +180,11 @@ export function checkDistributionSet(
   reportRepeated(document, ['spec', 'modules'], spec.modules, report);
   for (const [at, module] of spec.modules.entries()) {
     reportRepeated(document, ['spec', 'modules', at, 'artifacts'], module.artifacts ?? [], report);
+    for (const [name, value] of Object.entries(module.env ?? {})) {
+      if (!SECRET_NAME.test(name) || value === '') continue;
+      const message = `${name} looks like a secret, and whoever can read the repository, or has a device, can read it; keep it on the devices, and name it here`;
+      report({ document, path: ['spec', 'modules', at, 'env', name] }, 'secret', message, 'warning');
+    }
   }
   if (spec.type === undefined || fleet === undefined) return;
   const types = fleet.data.spec.distributionSetTypes ?? {};

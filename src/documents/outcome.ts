@@ -95,7 +95,7 @@ const READING_ORDER: ReadonlyMap<string, number> = new Map(
   admits score rampFrom ramp also scores
   restored main knownGood branch pullRequest completedAt timeToRestore
   learnings history appliedOperations stages
-  manifest distributionSet product version type status restartPolicy image env
+  manifest distributionSet product version type status restartPolicy image registryCredential env
   sha256 sizeBytes urls securityEpoch hardwareIds artifacts modules routes`
     .split(/\s+/)
     .map((key, index) => [key, index]),

@@ -211,6 +211,7 @@ export interface DistributionSet {
        * A container image, registry included.
        */
       image?: string;
+      registryCredential?: Name;
       /**
        * Environment variables. No secrets: whoever can read the repository can read them.
        */

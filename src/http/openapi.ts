@@ -325,7 +325,7 @@ const schemas = {
       status: { enum: ['running', 'stopped'] },
       restartPolicy: { enum: ['always', 'on-failure', 'on-unhealthy', 'never'] },
     },
-    { image: TEXT, env: mapOf(TEXT), artifacts: arrayOf(ref('Artifact')) },
+    { image: TEXT, registryCredential: TEXT, env: mapOf(TEXT), artifacts: arrayOf(ref('Artifact')) },
   ),
   Artifact: object(
     {

@@ -453,10 +453,11 @@ function attempts(): fc.Arbitrary<Attempt> {
       status: fc.constantFrom('running', 'stopped'),
       restartPolicy: fc.constantFrom('always', 'on-failure', 'on-unhealthy', 'never'),
       image: text,
+      registryCredential: text,
       env: texts,
       artifacts: few(artifact),
     },
-    ['image', 'env', 'artifacts'],
+    ['image', 'registryCredential', 'env', 'artifacts'],
   );
   const manifest = record<Manifest>(
     { distributionSet: text, product: text, version: text, modules: few(module), routes: texts },

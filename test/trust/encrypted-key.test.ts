@@ -92,5 +92,5 @@ test('a key that cannot be read ends the start, and nothing goes on being writte
   );
   // Those before it, and of those after it not even a beginning.
   const files = await readdir(folder);
-  expect(files.sort()).toEqual(['assignment.pem', 'enrolment.pem']);
+  expect(files.sort()).toEqual(['assignment.pem', 'commits.pem', 'enrolment.pem']);
 });

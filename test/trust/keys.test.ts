@@ -10,7 +10,14 @@ import { signJws, verifyJws } from '../../src/trust/jws.ts';
 import { generateKeys, openKeys } from '../../src/trust/keys.ts';
 import { generateDeviceKey, PUBLIC_KEY_PATTERN } from '../../src/trust/signing-key.ts';
 
-const KEY_FILES = ['assignment.pem', 'enrolment.pem', 'manifests.pem', 'snapshot.pem', 'timestamp.pem'];
+const KEY_FILES = [
+  'assignment.pem',
+  'commits.pem',
+  'enrolment.pem',
+  'manifests.pem',
+  'snapshot.pem',
+  'timestamp.pem',
+];
 
 let root: string;
 let folder: string;

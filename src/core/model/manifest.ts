@@ -25,6 +25,8 @@ export interface Module {
   readonly restartPolicy: 'always' | 'on-failure' | 'on-unhealthy' | 'never';
   /** An image reference, registry included: `registry.example/telemetry:2.6.0`. */
   readonly image?: string;
+  /** The name of what logs in to the image's registry and the artifacts' mirrors: the device has it, nobody else does. */
+  readonly registryCredential?: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly artifacts?: readonly Artifact[];
 }

@@ -85,6 +85,7 @@ export async function peopleOf(options: { readonly artifacts?: ArtifactFolder } 
       expect((await readdir(join(folder, 'server'))).sort()).toEqual([
         '1.root.json',
         'assignment.pem',
+        'commits.pem',
         'enrolment.pem',
         'manifests.pem',
         'snapshot.pem',
