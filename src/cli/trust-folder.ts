@@ -5,7 +5,7 @@ import { readFolder } from '../documents/folder.ts';
 import { releasesIn } from '../documents/releases.ts';
 import { isAbsent, writeFileDurably } from '../git/durable-fs.ts';
 import type { Changes, Wanted } from '../trust/tuf/ceremony.ts';
-import { artifactsOf } from '../trust/tuf/content.ts';
+import { artifactTargets } from '../trust/tuf/content.ts';
 import {
   isTrustFile,
   parsePublicKey,
@@ -68,7 +68,10 @@ export async function writeTrust(repo: string, changes: Changes, io: Io): Promis
 export async function wantedIn(repo: string): Promise<Wanted> {
   const wanted = new Map<string, Readonly<Record<string, TargetFile>>>();
   for (const { manifest } of releasesIn(await readFolder(repo)))
-    wanted.set(manifest.product, { ...wanted.get(manifest.product), ...artifactsOf(manifest) });
+    wanted.set(manifest.product, {
+      ...wanted.get(manifest.product),
+      ...Object.fromEntries(artifactTargets(manifest)),
+    });
   return wanted;
 }
 

@@ -5,7 +5,7 @@ import { releasesIn } from '../documents/releases.ts';
 import { personGit } from '../fleet-repo/person-git.ts';
 import { readTrust } from '../fleet-repo/trust.ts';
 import { openRepository } from '../git/local.ts';
-import { artifactsOf, artifactTarget } from '../trust/tuf/content.ts';
+import { artifactTarget, artifactTargets } from '../trust/tuf/content.ts';
 import type { Flaw, TrustFolder } from '../trust/tuf/folder.ts';
 import { folderFlaws, historyFlaws } from '../trust/tuf/judge.ts';
 import { unvouched } from '../trust/tuf/repository.ts';
@@ -40,7 +40,7 @@ function releaseProblems(folder: TrustFolder, files: readonly SourceFile[]): rea
   if (folder.roots.length === 0) return [];
   return releasesIn(files).flatMap(({ file, manifest, placeOf }) => {
     const { product, modules } = manifest;
-    const missing = new Set(unvouched(artifactsOf(manifest), { artifacts: folder.roles }));
+    const missing = new Set(unvouched(artifactTargets(manifest), { artifacts: folder.roles }));
     return modules
       .flatMap((module) => module.artifacts ?? [])
       .filter((artifact) => missing.has(artifactTarget(product, artifact)))

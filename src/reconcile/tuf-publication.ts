@@ -10,7 +10,7 @@ import type { Instant } from '../core/model/time.ts';
 import { withoutOffers } from '../core/plan/program.ts';
 import type { Journal, Store } from '../store/store.ts';
 import type { Keys } from '../trust/keys.ts';
-import { artifactsOf, contentOf, manifestTarget } from '../trust/tuf/content.ts';
+import { artifactTargets, contentOf, manifestTarget } from '../trust/tuf/content.ts';
 import type { Flaw, TrustFolder } from '../trust/tuf/folder.ts';
 import { type InForce, trustInForce } from '../trust/tuf/in-force.ts';
 import { MetadataError } from '../trust/tuf/metadata.ts';
@@ -159,7 +159,7 @@ export function createTufPublication({
       const { delegations } = trust.targets.envelope.signed;
       for (const { name, manifest } of rollouts) {
         const { product } = manifest;
-        const [path] = unvouched(artifactsOf(manifest), trust);
+        const [path] = unvouched(artifactTargets(manifest), trust);
         const isDelegated = delegations?.roles.some((role) => role.name === manifestsRole(product)) ?? false;
         if (!isDelegated)
           reasons.set(

@@ -25,11 +25,13 @@ test('an enrolment token grants its tags, and an id where it names one', async (
   expect(await verifyEnrolmentToken(keys, { token, fleet, now: NOW })).toEqual({
     kind: 'ok',
     grant: { tags },
+    expiresAt: NOW + HOUR,
   });
   const fixed = await mintEnrolmentToken(keys, { fleet, id, tags: {}, expiresAt: NOW + HOUR, now: NOW });
   expect(await verifyEnrolmentToken(keys, { token: fixed, fleet, now: NOW })).toEqual({
     kind: 'ok',
     grant: { id, tags: {} },
+    expiresAt: NOW + HOUR,
   });
 });
 

@@ -1,11 +1,12 @@
 /**
  * What the TUF repository says of a program: the manifests that it may give, and the artifacts that they name. A target's name has its digest in it, so that no two contents ever meet under one name.
  */
+import { hash } from 'node:crypto';
 import type { Revision } from '../../core/model/ids.ts';
 import { type Artifact, canonicalJson, type Manifest } from '../../core/model/manifest.ts';
 import type { Program, ProgramRevision } from '../../core/model/program.ts';
 import type { TargetFile } from './metadata.ts';
-import type { Content, ManifestFile } from './repository.ts';
+import type { Content, ManifestFile, Target } from './repository.ts';
 
 /** The JWK set of the keys that assignments and flags are signed with: a target of the top-level role. */
 export const ASSIGNMENT_KEYS = 'assignment-keys.json';
@@ -31,15 +32,27 @@ export function permitsTarget(product: string): string {
 
 /** The manifest's bytes as a target: those that its revision digests. */
 export function manifestBytes(manifest: Manifest): Uint8Array {
-  let bytes = known.get(manifest);
+  let bytes = knownBytes.get(manifest);
   if (bytes === undefined) {
     bytes = Buffer.from(canonicalJson(manifest));
-    known.set(manifest, bytes);
+    knownBytes.set(manifest, bytes);
   }
   return bytes;
 }
 
-const known = new WeakMap<Manifest, Uint8Array>();
+/** Most manifests are the same from one publication to the next. */
+function manifestFile(manifest: Manifest, path: string): ManifestFile {
+  let file = knownFiles.get(manifest);
+  if (file?.path !== path) {
+    const bytes = manifestBytes(manifest);
+    file = { path, bytes, sha256: hash('sha256', bytes), artifacts: artifactTargets(manifest) };
+    knownFiles.set(manifest, file);
+  }
+  return file;
+}
+
+const knownBytes = new WeakMap<Manifest, Uint8Array>();
+const knownFiles = new WeakMap<Manifest, ManifestFile>();
 
 export function contentOf(program: Program): Content {
   const manifests = new Map<string, Map<string, ManifestFile>>();
@@ -48,7 +61,7 @@ export function contentOf(program: Program): Content {
     const path = manifestTarget(manifest, revision);
     const ofProduct = manifests.get(product) ?? new Map<string, ManifestFile>();
     manifests.set(product, ofProduct);
-    ofProduct.set(path, { path, bytes: manifestBytes(manifest), artifacts: artifactsOf(manifest) });
+    ofProduct.set(path, manifestFile(manifest, path));
   }
   return {
     products: [...new Set([...program.knownProducts, ...manifests.keys()])].sort(),
@@ -57,11 +70,10 @@ export function contentOf(program: Program): Content {
 }
 
 /** What the manifest installs, by target path. */
-export function artifactsOf({ product, modules }: Manifest): Readonly<Record<string, TargetFile>> {
-  const artifacts: Record<string, TargetFile> = {};
-  for (const artifact of modules.flatMap((module) => module.artifacts ?? []))
-    artifacts[artifactTarget(product, artifact)] = artifactFile(artifact);
-  return artifacts;
+export function artifactTargets({ product, modules }: Manifest): readonly Target[] {
+  return modules.flatMap(({ artifacts = [] }) =>
+    artifacts.map((artifact) => [artifactTarget(product, artifact), artifactFile(artifact)] as const),
+  );
 }
 
 /** What the program may give to some device. */

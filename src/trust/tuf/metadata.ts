@@ -150,10 +150,23 @@ const covered = new WeakMap<Signed, Buffer>();
  */
 export function signersOf(
   { signed, signatures }: Envelope,
+  role: RoleKeys,
+  keys: Readonly<Record<string, TufKey>>,
+): ReadonlySet<string> {
+  return signersOver({ covered: signedBytes(signed), signatures }, role, keys);
+}
+
+/** What signatures cover, and the signatures. */
+export interface Covered {
+  readonly covered: Uint8Array;
+  readonly signatures: readonly Signature[];
+}
+
+function signersOver(
+  { covered: bytes, signatures }: Covered,
   { keyids }: RoleKeys,
   keys: Readonly<Record<string, TufKey>>,
 ): ReadonlySet<string> {
-  const bytes = signedBytes(signed);
   const signers = new Set<string>();
   for (const { keyid, sig } of signatures) {
     const key = keyids.includes(keyid) && Object.hasOwn(keys, keyid) ? keys[keyid] : undefined;
@@ -171,11 +184,20 @@ export function signersOf(
 
 /** Throws {@link MetadataError} unless as many keys of the role have signed as it wants. */
 export function requireSigned(
-  envelope: Envelope,
+  { signed, signatures }: Envelope,
+  role: RoleKeys,
+  given: { readonly keys: Readonly<Record<string, TufKey>>; readonly name: string },
+): void {
+  requireSignedOver({ covered: signedBytes(signed), signatures }, role, given);
+}
+
+/** {@link requireSigned}, for whoever has the bytes. */
+export function requireSignedOver(
+  signed: Covered,
   role: RoleKeys,
   { keys, name }: { readonly keys: Readonly<Record<string, TufKey>>; readonly name: string },
 ): void {
-  const count = signersOf(envelope, role, keys).size;
+  const count = signersOver(signed, role, keys).size;
   if (count >= role.threshold) return;
   throw new MetadataError(
     'signatures',

@@ -6,8 +6,10 @@
  * Nothing is written here. What is returned is published as a whole, or not at all.
  */
 import { hash } from 'node:crypto';
+import { canonicalJson } from '../../core/model/manifest.ts';
 import { DAY, type DurationMs, HOUR, type Instant, SECOND } from '../../core/model/time.ts';
 import {
+  type Covered,
   type DelegatedRole,
   type Delegations,
   type Envelope,
@@ -18,20 +20,18 @@ import {
   MetadataError,
   type MetaFile,
   type Root,
-  requireSigned,
+  requireSignedOver,
   type Signed,
-  type Snapshot,
   SPEC_VERSION,
   signedBytes,
   type TargetFile,
   type Targets,
-  type Timestamp,
   TOP_LEVEL_ROLES,
   type TopLevelRole,
   type TufKey,
 } from './metadata.ts';
 import { artifactsRole, manifestsRole } from './roles.ts';
-import { type Signer, signMetadata } from './signer.ts';
+import type { Signer } from './signer.ts';
 
 /** What devices may be told to install. */
 export interface Content {
@@ -44,9 +44,13 @@ export interface ManifestFile {
   /** The target's. */
   readonly path: string;
   readonly bytes: Uint8Array;
-  /** What it installs, by target path. */
-  readonly artifacts: Readonly<Record<string, TargetFile>>;
+  /** Of `bytes`, in hex. */
+  readonly sha256: string;
+  /** What it installs. */
+  readonly artifacts: readonly Target[];
 }
+
+export type Target = readonly [path: string, file: TargetFile];
 
 export interface SignedFile<Type extends Signed> {
   readonly bytes: Uint8Array;
@@ -154,9 +158,11 @@ export async function nextRepository(request: RepositoryRequest): Promise<NextRe
     const name = manifestsRole(product);
     if (delegations?.roles.every((role) => role.name !== name)) continue;
     const manifests = listable(content.manifests.get(product) ?? [], trust);
-    const targets = asTargets(manifests.map(({ path, bytes }) => [path, bytes]));
+    const targets = manifests.map(
+      ({ path, bytes, sha256 }): Target => [path, { hashes: { sha256 }, length: bytes.byteLength }],
+    );
     const version = await roles.make(name, {
-      says: { targets },
+      says: { targets: targetsText(targets) },
       signer: signers.manifests,
       lifetime: LIFETIMES.manifests,
     });
@@ -165,33 +171,37 @@ export async function nextRepository(request: RepositoryRequest): Promise<NextRe
   const meta: Record<string, MetaFile> = {};
   for (const [name, { version, length, hashes }] of Object.entries(sorted(roles.states)))
     if (name !== 'snapshot') meta[`${name}.json`] = { hashes, length, version };
-  await roles.make('snapshot', { says: { meta }, signer: signers.snapshot, lifetime: LIFETIMES.snapshot });
+  const says = { meta: canonicalJson(meta) };
+  await roles.make('snapshot', { says, signer: signers.snapshot, lifetime: LIFETIMES.snapshot });
 
   const isSame = roles.made.size === 0 && previous?.root.version === root.version;
   if (isSame && previous !== undefined && now < previous.signedAt + TIMESTAMP_EVERY_MS) return undefined;
 
-  const { timestamp, ...signedTimestamp } = await signTimestamp(roles, request);
-  const made = new Map<string, SignedFile<Signed>>([...roles.made, ['timestamp', signedTimestamp]]);
-  for (const [name, each] of made) checkMade(name, each, { root, delegations });
+  const timestamp = await signTimestamp(roles, request);
+  for (const [name, each] of [...roles.made, ['timestamp', timestamp] as const])
+    checkMade(name, each, { root, delegations });
 
-  const targets = [...trust.shared, ...listed.map(({ path, bytes }) => [path, bytes] as const)];
-  const files = new Map([['metadata/timestamp.json', signedTimestamp.bytes]]);
-  for (const [name, { bytes, envelope }] of roles.made) files.set(rolePlace(name, envelope.signed), bytes);
+  const shared = Array.from(trust.shared, ([path, bytes]) => ({ path, bytes, sha256: digestOf(bytes) }));
+  const targets = [...shared, ...listed].map((file) => ({
+    ...file,
+    place: targetPlace(file.path, file.sha256),
+  }));
+  const files = new Map([['metadata/timestamp.json', timestamp.bytes]]);
+  for (const [name, made] of roles.made) files.set(rolePlace(name, made), made.bytes);
   // One version of the root is one file for ever, whichever server made it.
   for (const { bytes, envelope } of trust.roots.slice(previous?.root.version ?? 0))
     files.set(rootPlace(envelope.signed.version), bytes);
-  for (const [path, bytes] of targets) {
-    if (previous?.since[path] === undefined) files.set(targetPlace(path, digestOf(bytes)), bytes);
-  }
+  for (const { path, place, bytes } of targets)
+    if (previous?.since[path] === undefined) files.set(place, bytes);
   const needed = new Set([
     ...files.keys(),
     ...trust.roots.map(({ envelope }) => rootPlace(envelope.signed.version)),
     ...Object.entries(roles.states).map(([name, state]) => rolePlace(name, state)),
-    ...targets.map(([path, bytes]) => targetPlace(path, digestOf(bytes))),
+    ...targets.map(({ place }) => place),
   ]);
   const state = {
     version: timestamp.version,
-    expires: expiresAt(timestamp),
+    expires: timestamp.expires,
     signedAt: now,
     root: { version: root.version, expires: expiresAt(root) },
     development: trust.kind === 'development',
@@ -209,10 +219,10 @@ function listable(manifests: readonly ManifestFile[], trust: Trust): readonly Ma
 
 /** Those of the artifacts, by target path, that no role which people have signed lists as they are. */
 export function unvouched(
-  artifacts: Readonly<Record<string, TargetFile>>,
+  artifacts: readonly Target[],
   trust: Pick<PeoplesTrust, 'artifacts'>,
 ): readonly string[] {
-  return Object.entries(artifacts).flatMap(([path, { hashes, length }]) => {
+  return artifacts.flatMap(([path, { hashes, length }]) => {
     const [, product = ''] = path.split('/');
     const { targets = {} } = trust.artifacts.get(artifactsRole(product))?.envelope.signed ?? {};
     const signed = Object.hasOwn(targets, path) ? targets[path] : undefined;
@@ -235,9 +245,7 @@ async function makePeoplesRoles(
 ): Promise<Delegations | undefined> {
   for (const product of products) {
     const ofProduct = manifests.get(product) ?? [];
-    const targets = sorted(
-      Object.fromEntries(ofProduct.flatMap(({ artifacts }) => Object.entries(artifacts))),
-    );
+    const targets = targetsText(ofProduct.flatMap(({ artifacts }) => artifacts));
     const given = { says: { targets }, signer: peoples.artifacts, lifetime: LIFETIMES.artifacts };
     await roles.make(artifactsRole(product), given);
   }
@@ -247,7 +255,10 @@ async function makePeoplesRoles(
     artifacts: { keys: [peoples.artifacts.key], threshold: 1 },
     manifests: { keys: [signers.manifests.key], threshold: 1 },
   });
-  const says = { targets: asTargets([...shared]), ...(delegations === undefined ? {} : { delegations }) };
+  const says = {
+    targets: canonicalJson(asTargets([...shared])),
+    ...(delegations === undefined ? {} : { delegations: canonicalJson(delegations) }),
+  };
   await roles.make('targets', { says, signer: peoples.targets, lifetime: LIFETIMES.targets });
   return delegations;
 }
@@ -255,19 +266,75 @@ async function makePeoplesRoles(
 async function signTimestamp(
   { states, versionAfter }: RoleFiles,
   { previous, signers, now }: RepositoryRequest,
-): Promise<SignedFile<Timestamp> & { readonly timestamp: Timestamp }> {
+): Promise<MadeFile> {
   const { snapshot } = states;
   if (snapshot === undefined) throw new MetadataError('absent', 'there is no snapshot metadata');
   const { version, length, hashes } = snapshot;
-  const timestamp: Timestamp = {
-    _type: 'timestamp',
-    spec_version: SPEC_VERSION,
-    version: versionAfter(previous?.version),
-    expires: formatExpires(now + LIFETIMES.timestamp),
-    meta: { 'snapshot.json': { version, length, hashes } },
+  return await signText(
+    'timestamp',
+    { meta: canonicalJson({ 'snapshot.json': { version, length, hashes } }) },
+    {
+      version: versionAfter(previous?.version),
+      expires: now + LIFETIMES.timestamp,
+      signer: signers.timestamp,
+    },
+  );
+}
+
+/** A file of metadata that was made or taken, and what its signatures cover. */
+interface MadeFile extends Covered {
+  readonly type: TopLevelRole;
+  readonly version: number;
+  readonly expires: Instant;
+  readonly bytes: Uint8Array;
+}
+
+/** Members beside those that all metadata has, each in canonical JSON. */
+type Says = Readonly<Record<string, string>>;
+
+/**
+ * Signs what is put together from text that is canonical already: large metadata is written once, and signed, digested and served
+ * as it is.
+ */
+async function signText(
+  type: TopLevelRole,
+  says: Says,
+  given: { readonly version: number; readonly expires: Instant; readonly signer: Signer },
+): Promise<MadeFile> {
+  const { version, signer } = given;
+  const expires = formatExpires(given.expires);
+  const members: Says = {
+    ...says,
+    _type: `"${type}"`,
+    expires: `"${expires}"`,
+    spec_version: `"${SPEC_VERSION}"`,
+    version: String(version),
   };
-  const envelope = await signMetadata(timestamp, [signers.timestamp]);
-  return { timestamp, envelope, bytes: Buffer.from(JSON.stringify(envelope)) };
+  const names = Object.keys(members).sort();
+  const covered = Buffer.from(`{${names.map((name) => `"${name}":${members[name]}`).join()}}`);
+  const sig = Buffer.from(await signer.sign(covered)).toString('hex');
+  const signatures = [{ keyid: signer.keyid, sig }];
+  const head = Buffer.from(`{"signatures":${JSON.stringify(signatures)},"signed":`);
+  const bytes = Buffer.concat([head, covered, CLOSING]);
+  return { type, version, expires: Date.parse(expires), bytes, covered, signatures };
+}
+
+const CLOSING = Buffer.from('}');
+
+/** Targets as canonical JSON; of two with one path the last counts. */
+function targetsText(targets: readonly Target[]): string {
+  const texts = new Map<string, string>();
+  for (const [path, { custom, hashes, length }] of targets) {
+    const own = custom === undefined ? '' : `"custom":${canonicalJson(custom)},`;
+    texts.set(
+      path,
+      `${canonicalJson(path)}:{${own}"hashes":{"sha256":"${hashes.sha256}"},"length":${length}}`,
+    );
+  }
+  return `{${[...texts.keys()]
+    .sort()
+    .map((path) => texts.get(path))
+    .join()}}`;
 }
 
 /** The files of roles: kept as published, made, or taken as people have signed them. */
@@ -275,19 +342,19 @@ type RoleFiles = ReturnType<typeof createRoleFiles>;
 
 function createRoleFiles({ previous, now, floor }: Pick<RepositoryRequest, 'previous' | 'now' | 'floor'>) {
   const states: Record<string, RoleState> = { ...previous?.roles };
-  const made = new Map<string, SignedFile<Signed>>();
+  const made = new Map<string, MadeFile>();
 
   const versionAfter = (last: number | undefined) =>
     Math.max((last ?? 0) + 1, floor + 1, Math.floor(now / SECOND));
 
-  function keep(name: string, file: SignedFile<Signed>, kept: Pick<RoleState, 'content' | 'renewAt'>): void {
-    const { signed } = file.envelope;
+  function keep(name: string, file: MadeFile, kept: Pick<RoleState, 'content' | 'renewAt'>): void {
+    const { version, expires, bytes } = file;
     made.set(name, file);
     states[name] = {
-      version: signed.version,
-      length: file.bytes.byteLength,
-      hashes: { sha256: digestOf(file.bytes) },
-      expires: expiresAt(signed),
+      version,
+      length: bytes.byteLength,
+      hashes: { sha256: digestOf(bytes) },
+      expires,
       ...kept,
     };
   }
@@ -295,34 +362,17 @@ function createRoleFiles({ previous, now, floor }: Pick<RepositoryRequest, 'prev
   /** The role with this content: as it is published, or signed anew. Its version. */
   async function make(
     name: string,
-    given: {
-      readonly says: Pick<Targets, 'targets' | 'delegations'> | Pick<Snapshot, 'meta'>;
-      readonly signer: Signer;
-      readonly lifetime: DurationMs;
-    },
+    given: { readonly says: Says; readonly signer: Signer; readonly lifetime: DurationMs },
   ): Promise<number> {
     const { says, signer, lifetime } = given;
     const before = states[name];
-    const content = hash('sha256', `${signer.keyid} ${JSON.stringify(says)}`);
+    const content = hash('sha256', [signer.keyid, ...Object.values(says)].join(' '));
     if (before?.content === content && before.renewAt !== undefined && now < before.renewAt)
       return before.version;
     const version = versionAfter(before?.version);
-    const expires = formatExpires(now + lifetime);
-    // In the order that signatures cover: large metadata is written once, as it is.
-    const signed: Signed =
-      'meta' in says
-        ? { _type: 'snapshot', expires, meta: says.meta, spec_version: SPEC_VERSION, version }
-        : {
-            _type: 'targets',
-            ...(says.delegations === undefined ? {} : { delegations: says.delegations }),
-            expires,
-            spec_version: SPEC_VERSION,
-            targets: says.targets,
-            version,
-          };
-    const envelope = await signMetadata(signed, [signer]);
-    const bytes = Buffer.from(JSON.stringify(envelope));
-    keep(name, { envelope, bytes }, { content, renewAt: now + lifetime / 2 });
+    const type = name === 'snapshot' ? 'snapshot' : 'targets';
+    const file = await signText(type, says, { version, expires: now + lifetime, signer });
+    keep(name, file, { content, renewAt: now + lifetime / 2 });
     return version;
   }
 
@@ -330,7 +380,21 @@ function createRoleFiles({ previous, now, floor }: Pick<RepositoryRequest, 'prev
   function take(name: string, file: SignedFile<Targets>): void {
     const content = contentOfSigned(file.envelope.signed);
     if (states[name]?.version === file.envelope.signed.version && states[name].content === content) return;
-    keep(name, file, { content });
+    const { signed, signatures } = file.envelope;
+    const { version } = signed;
+    keep(
+      name,
+      {
+        type: 'targets',
+        version,
+        expires: expiresAt(signed),
+        // Without the spaces that people read it by.
+        bytes: Buffer.from(JSON.stringify(file.envelope)),
+        covered: signedBytes(signed),
+        signatures,
+      },
+      { content },
+    );
   }
 
   return { states, made, versionAfter, make, take };
@@ -344,12 +408,11 @@ export function contentOfSigned(signed: Signed): string {
 /** Whether clients would take what was made: throws {@link MetadataError} where they would not. */
 function checkMade(
   name: string,
-  { envelope, bytes }: SignedFile<Signed>,
+  made: MadeFile,
   { root, delegations }: { readonly root: Root; readonly delegations: Delegations | undefined },
 ): void {
   const file = `${name}.json`;
-  const type = envelope.signed._type;
-  if (isTopLevel(name)) requireSigned(envelope, root.roles[name], { keys: root.keys, name: file });
+  if (isTopLevel(name)) requireSignedOver(made, root.roles[name], { keys: root.keys, name: file });
   else {
     const role = delegations?.roles.find((each) => each.name === name);
     if (role === undefined || delegations === undefined)
@@ -357,11 +420,12 @@ function checkMade(
         'absent',
         `targets.json delegates nothing to ${name}: have it added, and signed`,
       );
-    requireSigned(envelope, role, { keys: delegations.keys, name: file });
+    requireSignedOver(made, role, { keys: delegations.keys, name: file });
   }
-  const length = bytes.byteLength;
-  if (length > LENGTH_MAX[type])
-    throw new MetadataError('too-large', `${file} has ${length} bytes, and clients take ${LENGTH_MAX[type]}`);
+  const length = made.bytes.byteLength;
+  const most = LENGTH_MAX[made.type];
+  if (length > most)
+    throw new MetadataError('too-large', `${file} has ${length} bytes, and clients take ${most}`);
 }
 
 function isTopLevel(name: string): name is TopLevelRole {
