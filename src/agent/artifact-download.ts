@@ -9,7 +9,7 @@ import { open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Clock } from '../clock.ts';
 import { type DurationMs, formatDuration } from '../core/model/time.ts';
-import { syncFolder, unlessAbsent } from '../git/durable-fs.ts';
+import { syncFolder, unlessAbsent } from '../durable-fs.ts';
 import type { AcceptedArtifact } from '../verify/assignment.ts';
 
 export interface ArtifactDownloadOptions {

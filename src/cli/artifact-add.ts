@@ -6,7 +6,7 @@ import type { Artifact } from '../core/model/manifest.ts';
 import type { ParsedDocument } from '../documents/document.ts';
 import { readFolder } from '../documents/folder.ts';
 import { readDocument } from '../documents/read.ts';
-import { isAbsent } from '../git/durable-fs.ts';
+import { isAbsent } from '../durable-fs.ts';
 import { type AddedArtifact, digestArtifact, openArtifactFolder } from '../store/artifact-folder.ts';
 import { artifactTarget } from '../trust/tuf/content.ts';
 import { targetPlace } from '../trust/tuf/repository.ts';

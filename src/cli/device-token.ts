@@ -7,7 +7,7 @@ import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DEVICE_ID_PATTERN, type DeviceId } from '../core/model/ids.ts';
 import { DAY, type DurationMs, formatDuration, parseDuration } from '../core/model/time.ts';
-import { isAbsent } from '../git/durable-fs.ts';
+import { isAbsent } from '../durable-fs.ts';
 import { mintEnrolmentToken } from '../trust/enrolment.ts';
 import { openKeys } from '../trust/keys.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';

@@ -6,7 +6,7 @@ import { access, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join, posix, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { KINDS, kebabCase, PLACES } from '../documents/kinds.ts';
-import { isAbsent } from '../git/durable-fs.ts';
+import { isAbsent } from '../durable-fs.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
 

@@ -3,7 +3,7 @@ import { lstat, mkdir, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { readFolder } from '../documents/folder.ts';
 import { releasesIn } from '../documents/releases.ts';
-import { isAbsent, writeFileDurably } from '../git/durable-fs.ts';
+import { isAbsent, writeFileDurably } from '../durable-fs.ts';
 import type { Changes, Wanted } from '../trust/tuf/ceremony.ts';
 import { artifactTargets } from '../trust/tuf/content.ts';
 import {

@@ -5,7 +5,7 @@ import type { CommitId, SnapshotId } from '../core/model/ids.ts';
 import { readFolder } from '../documents/folder.ts';
 import { loadDesired, loadOperations } from '../documents/load.ts';
 import { compareProblems, type Problem } from '../documents/problem.ts';
-import { isAbsent } from '../git/durable-fs.ts';
+import { isAbsent } from '../durable-fs.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
 import { type Output, plural, printable } from './output.ts';

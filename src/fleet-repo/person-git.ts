@@ -3,7 +3,7 @@
  * server's runs in native-git.ts, with nothing of that.)
  */
 import { spawn } from 'node:child_process';
-import { errorCode } from '../git/durable-fs.ts';
+import { errorCode } from '../durable-fs.ts';
 
 export interface Person {
   /** The environment that git is found and run in. */

@@ -10,7 +10,7 @@ import { deflate } from 'node:zlib';
 import git from 'isomorphic-git';
 import { type Clock, systemClock } from '../clock.ts';
 import { type DurationMs, SECOND } from '../core/model/time.ts';
-import { makeFolderDurably, unlessAbsent, writeFileDurably, writeProblem } from './durable-fs.ts';
+import { makeFolderDurably, unlessAbsent, writeFileDurably, writeProblem } from '../durable-fs.ts';
 import type { GitEngine } from './engine.ts';
 import { GitObjectError, GitRepositoryError } from './errors.ts';
 import type { Commit, Git, Oid } from './git.ts';

@@ -3,7 +3,7 @@ import nodeFs from 'node:fs';
 import { access, constants, readFile, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import git from 'isomorphic-git';
-import { errorCode, isAbsent, unlessAbsent } from './durable-fs.ts';
+import { errorCode, isAbsent, unlessAbsent } from '../durable-fs.ts';
 import { GitRepositoryError } from './errors.ts';
 
 /** The git folder that holds the objects and branches of the repository at `path`. */

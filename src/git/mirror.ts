@@ -11,7 +11,7 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../clock.ts';
-import { errorCode, makeFolderDurably, syncFolder, unlessAbsent, writeProblem } from './durable-fs.ts';
+import { errorCode, makeFolderDurably, syncFolder, unlessAbsent, writeProblem } from '../durable-fs.ts';
 import type { GitEngine } from './engine.ts';
 import { GitObjectError, GitRepositoryError } from './errors.ts';
 import type { Git, Oid } from './git.ts';

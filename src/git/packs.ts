@@ -1,7 +1,7 @@
 /** The packs of a repository, as files. */
 import { readdir, readFile, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { syncFolder, unlessAbsent } from './durable-fs.ts';
+import { syncFolder, unlessAbsent } from '../durable-fs.ts';
 import type { Oid } from './git.ts';
 
 /** Names without their endings: `pack-<hash>`. */

@@ -17,7 +17,7 @@ import {
 import { dirname, join, resolve } from 'node:path';
 import type { Clock } from '../clock.ts';
 import { formatDuration } from '../core/model/time.ts';
-import { errorCode, isAbsent, makeFolderDurably, syncFolder, writeProblem } from './durable-fs.ts';
+import { errorCode, isAbsent, makeFolderDurably, syncFolder, writeProblem } from '../durable-fs.ts';
 import { GitRepositoryError } from './errors.ts';
 import type { MoveResult, Oid } from './git.ts';
 

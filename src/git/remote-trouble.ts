@@ -1,6 +1,6 @@
 /** What went wrong with a remote, in a sentence that ends with what to do. Never with what the server said in full, nor with credentials. */
 import { type DurationMs, formatDuration } from '../core/model/time.ts';
-import { errorCode } from './durable-fs.ts';
+import { errorCode } from '../durable-fs.ts';
 import type { Remote } from './engine.ts';
 import { GitRemoteError } from './errors.ts';
 

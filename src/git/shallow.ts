@@ -4,7 +4,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { unlessAbsent } from './durable-fs.ts';
+import { unlessAbsent } from '../durable-fs.ts';
 import type { Oid } from './git.ts';
 
 /** None where the history is whole. */

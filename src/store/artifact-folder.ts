@@ -6,6 +6,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, open, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { syncFolder, unlessAbsent } from '../durable-fs.ts';
 
 export interface ArtifactFolder {
   /** Undefined where it is not here. */
@@ -34,15 +35,7 @@ export function openArtifactFolder(folder: string): ArtifactFolder {
   return {
     async find(sha256) {
       const path = join(folder, sha256);
-      const found = await stat(path).catch((error: unknown) => {
-        if (
-          error instanceof Error &&
-          'code' in error &&
-          (error.code === 'ENOENT' || error.code === 'ENOTDIR')
-        )
-          return undefined;
-        throw error;
-      });
+      const found = await stat(path).catch(unlessAbsent);
       if (found === undefined || !found.isFile()) return undefined;
       return {
         sizeBytes: found.size,
@@ -63,8 +56,7 @@ export function openArtifactFolder(folder: string): ArtifactFolder {
           await file.close();
         }
         await rename(temporary, join(folder, added.sha256));
-        const parent = await open(folder, 'r');
-        await parent.sync().finally(() => parent.close());
+        await syncFolder(folder);
         return added;
       } catch (error) {
         await unlink(temporary).catch(() => undefined);

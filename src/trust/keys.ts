@@ -3,15 +3,15 @@
  * use and lie as PKCS8 PEM files in a folder of their own. A device's private key is never among them: devices make
  * and keep theirs.
  */
-import { createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes, randomUUID } from 'node:crypto';
-import { constants } from 'node:fs';
-import { link, mkdir, open, readFile, stat, unlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
+import { mkdir, open, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Instant } from '../core/model/time.ts';
+import { unlessAbsent, writeFileOnce } from '../durable-fs.ts';
 import { encryptPrivateKey, IV_BYTES, isEncrypted, SALT_BYTES } from './encrypted-key.ts';
 import { KeyFileError } from './errors.ts';
 import { loadSigners } from './signer-module.ts';
-import { publicKeyOf, type SigningKey, signingKey } from './signing-key.ts';
+import { type SigningKey, signingKey } from './signing-key.ts';
 import { ASSIGNMENT_KEYS } from './tuf/content.ts';
 import { developmentTrust, type PublishedRoot, type RootFiles } from './tuf/development.ts';
 import type { DevelopmentTrust, RepositorySigners } from './tuf/repository.ts';
@@ -147,15 +147,16 @@ function rootFilesIn(folder: string): RootFiles {
     async read() {
       const files: Uint8Array[] = [];
       for (;;) {
-        const bytes = await unless('ENOENT', readFile(pathOf(files.length + 1)));
+        const bytes = await readFile(pathOf(files.length + 1)).catch(unlessAbsent);
         if (bytes === undefined) return files;
         files.push(bytes);
       }
     },
-    write: async (version, bytes) => void (await writeFileOnce(pathOf(version), bytes, randomUUID())),
+    write: async (version, bytes) => void (await writeFileOnce(pathOf(version), bytes, OWNER_ONLY)),
   };
 }
 
+const OWNER_ONLY = 0o600;
 // Windows has no such modes: Node reports every file as readable by all.
 const HAS_MODES = process.platform !== 'win32';
 
@@ -201,7 +202,7 @@ export const PASSPHRASE = 'TIDEGATE_KEYS_PASSPHRASE';
 
 /** The file's text, or undefined where there is none. */
 async function readKeyFile(path: string): Promise<string | undefined> {
-  const file = await unless('ENOENT', open(path, 'r'));
+  const file = await open(path, 'r').catch(unlessAbsent);
   if (file === undefined) return undefined;
   try {
     // The open file is looked at, not its name: nobody can exchange it in between.
@@ -216,13 +217,9 @@ async function readKeyFile(path: string): Promise<string | undefined> {
   }
 }
 
-/**
- * Makes a key and gives it the name `path`, unless that name is taken by then. A link, not a rename: a rename would
- * replace the key of a process that was faster and has begun to sign with it.
- */
+/** Makes a key, unless there is one by then: another process may have been faster, and have begun to sign with it. */
 async function writeKeyFileOnce(path: string, passphrase: string | undefined): Promise<boolean> {
   const { privateKey } = generateKeyPairSync('ed25519');
-  // The public key names the temporary file: two processes never choose the same one.
   const pem =
     passphrase === undefined
       ? privateKey.export({ type: 'pkcs8', format: 'pem' })
@@ -231,46 +228,7 @@ async function writeKeyFileOnce(path: string, passphrase: string | undefined): P
           salt: randomBytes(SALT_BYTES),
           iv: randomBytes(IV_BYTES),
         });
-  return await writeFileOnce(path, pem, publicKeyOf(privateKey));
-}
-
-/** A file that is whole, for its owner only, and not replaced where it is there: false then. */
-async function writeFileOnce(path: string, content: string | Uint8Array, unique: string): Promise<boolean> {
-  let isOurs = false;
-  const temporary = `${path}.${unique}`;
-  const file = await open(temporary, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600);
-  try {
-    try {
-      await file.writeFile(content);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    isOurs =
-      (await unless(
-        'EEXIST',
-        link(temporary, path).then(() => true),
-      )) ?? false;
-  } finally {
-    await unlink(temporary);
-  }
-  const folder = await open(dirname(path), 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
-  return isOurs;
-}
-
-/** What `action` resolves with, or undefined where it fails with the system error `code`. */
-async function unless<T>(code: string, action: Promise<T>): Promise<T | undefined> {
-  try {
-    return await action;
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === code) return undefined;
-    throw error;
-  }
+  return await writeFileOnce(path, pem, OWNER_ONLY);
 }
 
 function octal(mode: number): string {

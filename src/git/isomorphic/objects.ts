@@ -4,7 +4,7 @@ import nodeFs from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import git, { type PromiseFsClient } from 'isomorphic-git';
-import { unlessAbsent } from '../durable-fs.ts';
+import { unlessAbsent } from '../../durable-fs.ts';
 import { type ObjectReader, type ReadObject, unreadable } from '../engine.ts';
 import { GitObjectError } from '../errors.ts';
 import type { Oid } from '../git.ts';

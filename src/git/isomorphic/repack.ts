@@ -7,7 +7,7 @@ import nodeFs from 'node:fs';
 import { readdir, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import git, { type PromiseFsClient } from 'isomorphic-git';
-import { writeFileDurably } from '../durable-fs.ts';
+import { writeFileDurably } from '../../durable-fs.ts';
 import type { Oid } from '../git.ts';
 import { isObjectId } from '../objects.ts';
 import { listPacks, objectsIn, removePack } from '../packs.ts';

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import nodeFs from 'node:fs';
 import { readFile, unlink } from 'node:fs/promises';
 import git, { type PromiseFsClient } from 'isomorphic-git';
-import { writeFileDurably, writeProblem } from '../durable-fs.ts';
+import { writeFileDurably, writeProblem } from '../../durable-fs.ts';
 import type { PushAnswer, Remote, Transport } from '../engine.ts';
 import { GitRemoteError, GitRepositoryError } from '../errors.ts';
 import type { Oid } from '../git.ts';

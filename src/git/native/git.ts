@@ -5,7 +5,7 @@
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { type Clock, systemClock } from '../../clock.ts';
 import { type DurationMs, formatDuration, MINUTE, SECOND } from '../../core/model/time.ts';
-import { errorCode } from '../durable-fs.ts';
+import { errorCode } from '../../durable-fs.ts';
 import type { Credentials } from '../engine.ts';
 import { GitRemoteError, GitRepositoryError } from '../errors.ts';
 

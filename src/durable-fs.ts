@@ -1,9 +1,6 @@
-/**
- * Files that are whole and on disk, or not there: what git's loose objects and refs need to survive a power cut.
- * Knows nothing of git.
- */
+/** Files that are whole and on disk, or not there: what has to survive a power cut. */
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, rename, unlink } from 'node:fs/promises';
+import { link, mkdir, open, rename, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 /**
@@ -33,6 +30,36 @@ export async function writeFileDurably(
     throw error;
   }
   await syncFolder(dirname(path));
+}
+
+/**
+ * {@link writeFileDurably}, unless the name is taken: false then, and what is there stays. A link, not a rename: a rename would
+ * replace what another process has put there and works with.
+ */
+export async function writeFileOnce(
+  path: string,
+  content: Uint8Array | string,
+  mode: number,
+): Promise<boolean> {
+  const temporary = join(dirname(path), `tmp_obj_${randomUUID()}`);
+  const file = await open(temporary, 'wx', mode);
+  let isOurs = true;
+  try {
+    try {
+      await file.writeFile(content);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await link(temporary, path).catch((error: unknown) => {
+      if (errorCode(error) !== 'EEXIST') throw error;
+      isOurs = false;
+    });
+  } finally {
+    await unlink(temporary);
+  }
+  await syncFolder(dirname(path));
+  return isOurs;
 }
 
 /** Creates a folder and its missing parents; all of them are durable when this resolves. */
