@@ -78,10 +78,11 @@ export function createTufPublication({
     listed = undefined;
   }
 
-  async function inForce(now: Instant): Promise<InForce> {
+  /** `mayBeOld`: what a server has made for itself is not looked at for whether it is to be renewed. */
+  async function inForce(now: Instant, { mayBeOld }: { readonly mayBeOld: boolean }): Promise<InForce> {
     const by = JSON.stringify([state?.root, state?.development, peoplesVersions(state)]);
     const isFound = found !== undefined && found.folder === folder && found.by === by;
-    if (isFound && found?.trust.kind === 'people') return found;
+    if (isFound && found !== undefined && (mayBeOld || found.trust.kind === 'people')) return found;
     const published = (place: string) => store.tufFile(place);
     const made = await trustInForce({
       folder,
@@ -101,7 +102,7 @@ export function createTufPublication({
   /** Whatever keeps it from being signed (a file, a service that holds a key) is a {@link MetadataError}. */
   async function sign(program: Program, now: Instant, floor: number): Promise<NextRepository | undefined> {
     try {
-      const { trust } = await inForce(now);
+      const { trust } = await inForce(now, { mayBeOld: false });
       const { signers } = keys.tuf;
       return await nextRepository({
         previous: state,
@@ -146,7 +147,7 @@ export function createTufPublication({
       if (!isRead) await refresh();
       folder = next;
       try {
-        await inForce(now);
+        await inForce(now, { mayBeOld: true });
       } catch (error) {
         trouble = asMetadataError(error).message;
       }
