@@ -3,11 +3,13 @@ import { lstat, mkdir, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { readFolder } from '../documents/folder.ts';
 import { releasesIn } from '../documents/releases.ts';
-import { isAbsent, writeFileDurably } from '../durable-fs.ts';
+import { isAbsent, unlessAbsent, writeFileDurably } from '../durable-fs.ts';
 import type { Changes, Wanted } from '../trust/tuf/ceremony.ts';
 import { artifactTargets } from '../trust/tuf/content.ts';
 import {
+  emptyTrustFolder,
   isTrustFile,
+  NO_FOLDER,
   parsePublicKey,
   publicKeyPem,
   readTrustFolder,
@@ -22,6 +24,8 @@ import { printable } from './output.ts';
 /** What `trust/` below `repo` holds; links are seen and not followed. */
 export async function readTrustIn(repo: string): Promise<TrustFolder> {
   const top = join(repo, TRUST_FOLDER);
+  const found = await lstat(top).catch(unlessAbsent);
+  if (found?.isDirectory() === false) return emptyTrustFolder([NO_FOLDER]);
   const files = new Map<string, Uint8Array | undefined>();
   for (const path of await filesBelow(top)) {
     if (!isTrustFile(path)) continue;
@@ -109,6 +113,10 @@ export function keyFiles(keys: readonly NamedKey[], { keys: known }: TrustFolder
 
 async function keyInFile(path: string): Promise<NamedKey> {
   const name = basename(path).replace(/\.pub$/, '');
+  if (!isTrustFile(`keys/${name}.pub`))
+    throw new CommandError(
+      `${path} would be called "${printable(name)}"; give the file a name of letters, digits and . _ -`,
+    );
   try {
     return { name, key: parsePublicKey(await readFile(path)) };
   } catch (error) {

@@ -3,15 +3,18 @@
  * signed is what the commit releases.
  */
 
+import { isFinished, knownGoodOf } from '../core/model/outcome.ts';
 import { KeyFileError } from '../trust/errors.ts';
 import { readSigningKey } from '../trust/keys.ts';
 import { loadSigners } from '../trust/signer-module.ts';
 import { broughtUpToDate, type Changes, countersigned } from '../trust/tuf/ceremony.ts';
+import { artifactTargets } from '../trust/tuf/content.ts';
 import { nameOf, readTrustFolder, type TrustFolder } from '../trust/tuf/folder.ts';
 import { localSigner, type Signer } from '../trust/tuf/signer.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
 import { printable } from './output.ts';
+import { openFleetRepository } from './repository.ts';
 import { orProblem, soundTrustIn, wantedIn, writeTrust } from './trust-folder.ts';
 
 export interface TrustSignOptions {
@@ -32,6 +35,7 @@ export async function run(options: TrustSignOptions, io: Io): Promise<ExitCode> 
   for (const path of paths) signers.push(localSigner(await orCommandError(readSigningKey(path, io.env))));
   if (module !== undefined) signers.push(...Object.values(await orCommandError(loadSigners(module, io.env))));
   const wanted = await wantedIn(repo);
+  if (withdrawn.length > 0) await refuseNeeded(repo, withdrawn);
   const changes = orProblem(() => broughtUpToDate(before, { wanted, withdrawn, now: io.clock.now() }));
   const folder = withChanges(before, changes);
   const signatures = await countersigned(folder, signers);
@@ -46,6 +50,22 @@ export async function run(options: TrustSignOptions, io: Io): Promise<ExitCode> 
   if (dryRun) io.err.lines(['nothing was written']);
   else await writeTrust(repo, all, io);
   return EXIT.fine;
+}
+
+/** What devices may be sent back to has to stay signed; as far as this clone knows the record. */
+async function refuseNeeded(repo: string, withdrawn: readonly string[]): Promise<void> {
+  const found = await openFleetRepository({ repo, branch: 'main' }).catch(() => undefined);
+  for (const attempts of found?.outcomes.values() ?? []) {
+    const needed = [knownGoodOf(attempts), ...attempts.filter((attempt) => !isFinished(attempt))];
+    for (const attempt of needed) {
+      if (attempt === undefined) continue;
+      const path = artifactTargets(attempt.manifest).find(([each]) => withdrawn.includes(each))?.[0];
+      if (path === undefined) continue;
+      const what = `attempt ${attempt.attempt} of ${attempt.rollout}, which is known-good or under way, installs ${path}`;
+      throw new CommandError(`${what}: have another one succeed first`, EXIT.problems);
+    }
+  }
+  await found?.git.close();
 }
 
 async function orCommandError<Value>(reading: Promise<Value>): Promise<Value> {
@@ -63,7 +83,7 @@ function withChanges(before: TrustFolder, changes: Changes): TrustFolder {
   for (const [index, { bytes }] of before.roots.entries()) files.set(`${index + 1}.root.json`, bytes);
   for (const [name, { bytes }] of before.roles) files.set(`${name}.json`, bytes);
   for (const [path, bytes] of [...before.shared, ...changes]) files.set(path, bytes);
-  return { ...readTrustFolder(files), keys: before.keys };
+  return { ...readTrustFolder(files), keys: before.keys, names: before.names };
 }
 
 /** What whoever signs has to know: what devices will take that they did not take before. */
@@ -92,6 +112,6 @@ function proposalLines(before: TrustFolder, after: TrustFolder, changes: Changes
 }
 
 function signatureLines(folder: TrustFolder, signatures: Changes, signers: readonly Signer[]): string[] {
-  const who = signers.map(({ keyid }) => nameOf(keyid, folder.keys)).join(', ');
+  const who = signers.map(({ keyid }) => nameOf(keyid, folder)).join(', ');
   return [...signatures.keys()].map((file) => `signed by ${printable(who)}: trust/${file}`);
 }

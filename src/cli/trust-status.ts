@@ -51,7 +51,7 @@ export async function run({ repo, format }: TrustStatusOptions, io: Io): Promise
 
 function statusOf(folder: TrustFolder, now: Instant): TrustStatus {
   const problems = folderFlaws(folder, now);
-  const named = (keyids: readonly string[]) => keyids.map((keyid) => nameOf(keyid, folder.keys));
+  const named = (keyids: readonly string[]) => keyids.map((keyid) => nameOf(keyid, folder));
   const roles = signingParts(folder).filter(({ role }) => !role.startsWith('manifests-'));
   const root = folder.roots.at(-1)?.envelope.signed;
   const delegations = folder.roles.get('targets')?.envelope.signed.delegations?.roles ?? [];

@@ -9,7 +9,7 @@ import { artifactTarget, artifactTargets } from '../trust/tuf/content.ts';
 import type { Flaw, TrustFolder } from '../trust/tuf/folder.ts';
 import { folderFlaws, historyFlaws } from '../trust/tuf/judge.ts';
 import { unvouched } from '../trust/tuf/repository.ts';
-import { artifactsRole } from '../trust/tuf/roles.ts';
+import { artifactsRole, manifestsRole } from '../trust/tuf/roles.ts';
 import { CommandError } from './errors.ts';
 import type { Io } from './io.ts';
 import { readTrustIn } from './trust-folder.ts';
@@ -40,12 +40,19 @@ function releaseProblems(folder: TrustFolder, files: readonly SourceFile[]): rea
   if (folder.roots.length === 0) return [];
   return releasesIn(files).flatMap(({ file, manifest, placeOf }) => {
     const { product, modules } = manifest;
-    const missing = new Set(unvouched(artifactTargets(manifest), { artifacts: folder.roles }));
+    const known = folder.roles.get('targets')?.envelope.signed.delegations?.roles ?? [];
+    if (known.every(({ name }) => name !== manifestsRole(product))) {
+      const message = `trust/targets.json does not know the product ${product}: run tidegate trust sign, and have it signed`;
+      return [{ file, line: 1, column: 1, rule: 'trust', severity: 'error' as const, message }];
+    }
+    const missing = new Set(
+      unvouched(artifactTargets(manifest), { artifacts: folder.roles }, { exactly: true }),
+    );
     return modules
       .flatMap((module) => module.artifacts ?? [])
       .filter((artifact) => missing.has(artifactTarget(product, artifact)))
       .map((artifact): Problem => {
-        const message = `trust/${artifactsRole(product)}.json does not list ${artifactTarget(product, artifact)}: run tidegate trust sign, and have it signed`;
+        const message = `trust/${artifactsRole(product)}.json does not list ${artifactTarget(product, artifact)} as it is: run tidegate trust sign, and have it signed`;
         return { file, ...placeOf(artifact), rule: 'trust', severity: 'error', message };
       });
   });
@@ -78,7 +85,6 @@ async function commitFlaws(
     let after = folder;
     for (const oid of oids) {
       const before = await readTrust(repository, await repository.commit(oid));
-      if (before === undefined) break;
       flaws.push(...historyFlaws(before.folder, after));
       after = before.folder;
     }

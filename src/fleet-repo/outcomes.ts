@@ -60,6 +60,8 @@ export async function recordDecisions(
     /** The version that the program will have with them in it. */
     epoch: number;
     flagsVersion: number;
+    /** The commit of main that was in force. */
+    inForce?: Oid;
     sign?: NewCommit['sign'];
     /** Called when every object is written and no branch has moved yet. */
     onWritten?: () => void;
@@ -96,7 +98,7 @@ export async function recordDecisions(
 
 function messageOf(
   decision: Decision,
-  { epoch, flagsVersion }: { epoch: number; flagsVersion: number },
+  { epoch, flagsVersion, inForce }: { epoch: number; flagsVersion: number; inForce?: Oid },
 ): string {
   const { attempt, summary, because, stage, verdict } = decision;
   const trailers = [
@@ -107,6 +109,7 @@ function messageOf(
     `Revision: ${attempt.revision}`,
     ...(stage === undefined ? [] : [`Stage: ${stage}`]),
     ...(verdict === undefined ? [] : [`Verdict: ${verdict}`]),
+    ...(inForce === undefined ? [] : [`In-Force-Commit: ${inForce}`]),
     `Flags-Version: ${flagsVersion}`,
     `Epoch: ${epoch}`,
   ];

@@ -6,6 +6,7 @@
  */
 import assert from 'node:assert/strict';
 import { createTurns } from '../turns.ts';
+import { GitObjectError } from './errors.ts';
 import type { Commit, Git, Oid, TreeEntry } from './git.ts';
 
 /** What a path holds: git's mode and the object's id. */
@@ -157,10 +158,14 @@ export async function isAncestor(git: Git, ancestor: Oid, tip: Oid): Promise<boo
   for (const oid of seen) {
     if (oid === ancestor) return true;
     if (seen.size > ANCESTORS_MAX) return false;
-    const { parents } = await git.commit(oid);
-    for (const parent of parents) seen.add(parent);
+    const commit = await git.commit(oid).catch(unlessGone);
+    for (const parent of commit?.parents ?? []) seen.add(parent);
   }
   return false;
+}
+
+function unlessGone(error: unknown): undefined {
+  if (!(error instanceof GitObjectError)) throw error;
 }
 
 /** Further back nobody commits today. */

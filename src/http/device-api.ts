@@ -124,21 +124,18 @@ async function enrol(api: DeviceApiOptions, request: Request): Promise<Response>
 
   const now = api.clock.now();
   const { limit } = admission;
+  // What comes to nothing uses nothing up.
+  if (limit !== undefined && register(await api.store.device(admission.id), admission, now) === undefined)
+    return idTaken(admission.id);
   // A request that is repeated is the same use; it is noted before anything comes of it.
   const isFree =
-    limit === undefined ||
-    (await api.store.useToken({ ...limit, holder: await thumbprintOf(admission.publicKey), now }));
+    limit === undefined || (await api.store.useToken({ ...limit, holder: await holderOf(admission), now }));
   if (!isFree) return enrolmentRefused('the token was used by as many devices as may use it');
   const { record, isNew } = await api.intake.submit(admission.id, (before) => {
     const after = register(before, admission, now);
     return { after: after ?? before, result: { record: after, isNew: after !== before } };
   });
-  if (record === undefined) {
-    return problem('id-taken', {
-      detail: `device "${admission.id}" is registered with another key`,
-      next: 'enrol under another id, or ask an operator for a token that names this one',
-    });
-  }
+  if (record === undefined) return idTaken(admission.id);
   const { fleet, keys } = api;
   const { id, publicKey, tags, serial } = record;
   const body = {
@@ -148,6 +145,18 @@ async function enrol(api: DeviceApiOptions, request: Request): Promise<Response>
     pollAfterSeconds: Math.max(1, Math.ceil(fleet().pollIntervalMs / SECOND)),
   };
   return Response.json(body, { status: isNew ? 201 : 200, headers: { 'Cache-Control': 'no-store' } });
+}
+
+function idTaken(id: DeviceId): Response {
+  return problem('id-taken', {
+    detail: `device "${id}" is registered with another key`,
+    next: 'enrol under another id, or ask an operator for a token that names this one',
+  });
+}
+
+/** One device with one key: under another id it would be another device. */
+async function holderOf({ id, publicKey }: Admission): Promise<string> {
+  return `${id} ${await thumbprintOf(publicKey)}`;
 }
 
 /** What the token or the credential allows, or the problem with it. */

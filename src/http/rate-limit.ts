@@ -31,7 +31,7 @@ export function createRateLimit({ burst, perSecond, cells }: Rate, seed: number)
   // A clock that was set back would keep people out for as long.
   const startOf = (cell: number, now: Instant) => {
     const start = Math.max(emptyAt[cell] ?? 0, now);
-    return start - now > 2 * each * burst ? now : start;
+    return start - now > each * burst ? now : start;
   };
   return {
     wait(name, now) {
@@ -40,7 +40,7 @@ export function createRateLimit({ burst, perSecond, cells }: Rate, seed: number)
     },
     count(name, now) {
       const cell = cellOf(name);
-      emptyAt[cell] = startOf(cell, now) + each;
+      emptyAt[cell] = Math.min(startOf(cell, now) + each, now + each * burst);
     },
   };
 }

@@ -7,6 +7,7 @@ import type { CommitId } from '../core/model/ids.ts';
 import { knownGoodOf, type Outcomes } from '../core/model/outcome.ts';
 import type { DocumentCache } from '../documents/load.ts';
 import { computeRestoration } from '../fleet-repo/restore.ts';
+import { GitObjectError } from '../git/errors.ts';
 import type { Commit, Git, Oid } from '../git/git.ts';
 import { changedPaths, isAncestor } from '../git/tree.ts';
 import type { AllowedSigners } from '../trust/allowed-signers.ts';
@@ -26,7 +27,7 @@ const LOOK_BACK_MAX = 50;
 
 export interface PolicyQuestion {
   readonly policy: CommitPolicy;
-  readonly head: Commit;
+  readonly head: Oid;
   /** What was in force before; absent on the very first start. */
   readonly applied: Oid | undefined;
   readonly outcomes: Outcomes;
@@ -40,7 +41,14 @@ export async function acceptedCommit(
 ): Promise<{ readonly accepted?: Commit; readonly refused?: string }> {
   const { head, applied, policy } = question;
   let refused: string | undefined;
-  for (let commit: Commit | undefined = head, looked = 0; commit !== undefined; looked += 1) {
+  const read = (oid: Oid) => git.commit(oid).catch(unlessUnreadable);
+  let commit = await read(head);
+  if (commit === undefined) {
+    // What no git would make: the last one that counts stays.
+    refused = `commit ${short(head)} cannot be read; push one on ${applied === undefined ? 'the one before' : short(applied)} instead`;
+    commit = applied === undefined ? undefined : await read(applied);
+  }
+  for (let looked = 0; commit !== undefined; looked += 1) {
     const why = commit.oid === applied ? undefined : await refusalOf(git, commit, question);
     if (why === undefined) {
       if (applied === undefined || (await isAncestor(git, applied, commit.oid)))
@@ -51,7 +59,7 @@ export async function acceptedCommit(
     }
     refused ??= `commit ${short(commit.oid)} ${why}; sign it with a key that ${policy.place} allows (git commit --amend -S), and push again`;
     const [parent]: readonly Oid[] = commit.parents;
-    commit = parent === undefined || looked >= LOOK_BACK_MAX ? undefined : await git.commit(parent);
+    commit = parent === undefined || looked >= LOOK_BACK_MAX ? undefined : await read(parent);
   }
   return refused === undefined ? {} : { refused };
 }
@@ -80,12 +88,17 @@ async function isOwnWork(
   const rollout = /^Rollout: (\S+)$/m.exec(commit.message)?.[1];
   const number = Number(/^Attempt: (\d+)$/m.exec(commit.message)?.[1]);
   const attempts = [...question.outcomes].find(([name]) => name === rollout)?.[1] ?? [];
-  const attempt = attempts.find((each) => each.attempt === number);
+  // What was undone long ago is not undone again.
+  const attempt = attempts.at(-1)?.attempt === number ? attempts.at(-1) : undefined;
   const knownGood = knownGoodOf(attempts.filter((each) => each.attempt < number));
   if (attempt?.restored === undefined || knownGood === undefined) return false;
   const restore = { rollout: attempt.rollout, attempt, knownGood };
   const made = await computeRestoration(git, { restore, head: parent, cache: question.cache });
   return made?.tree === commit.tree;
+}
+
+function unlessUnreadable(error: unknown): undefined {
+  if (!(error instanceof GitObjectError)) throw error;
 }
 
 function short(oid: Oid | CommitId): string {

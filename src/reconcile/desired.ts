@@ -35,6 +35,8 @@ export interface Wanted {
   readonly head: CommitId | undefined;
   /** What is wrong at `head`; while nothing changes, one array. With an error among them, `desired` is an older commit's. */
   readonly problems: readonly Problem[];
+  /** Why `head` does not count, under the outcomes that it was judged by: those may say otherwise later. */
+  readonly refused?: Outcomes;
   /** What the next look starts from. */
   readonly looked?: Looked;
 }
@@ -67,7 +69,8 @@ export async function readWanted(
 ): Promise<Wanted> {
   const { branch, cache, outcomes, before, policy } = given;
   const head = (await git.branch(branch)) as CommitId | undefined;
-  if (before !== undefined && head === before.head) return judgedAnew(before, outcomes);
+  const mayHaveChanged = before?.refused !== undefined && before.refused !== outcomes;
+  if (before !== undefined && head === before.head && !mayHaveChanged) return judgedAnew(before, outcomes);
   if (head === undefined) {
     const problem = repositoryProblem(
       `branch ${branch} has no commit`,
@@ -77,17 +80,17 @@ export async function readWanted(
       before?.desired ?? (await lastValid(git, undefined, { cache, outcomes, applied: given.applied }));
     return { desired, operations: NO_OPERATIONS, head, problems: [problem] };
   }
-  const tip = await git.commit(head);
   const { accepted: commit, refused } =
     policy === undefined
-      ? { accepted: tip, refused: undefined }
-      : await acceptedCommit(git, { policy, head: tip, applied: given.applied, outcomes, cache });
+      ? { accepted: await git.commit(head), refused: undefined }
+      : await acceptedCommit(git, { policy, head, applied: given.applied, outcomes, cache });
   const unsigned = refused === undefined ? [] : [refusedProblem(refused)];
   if (commit === undefined) {
     // Not even what was in force is to be found: it stays all the same.
     const desired =
       before?.desired ?? (await lastValid(git, undefined, { cache, outcomes, applied: given.applied }));
-    return { desired, operations: before?.operations ?? NO_OPERATIONS, head, problems: unsigned };
+    const operations = before?.operations ?? NO_OPERATIONS;
+    return { desired, operations, head, problems: unsigned, refused: outcomes };
   }
   const loaded = await readDesired(git, commit, { cache, outcomes });
   // Older commits may be anybody's.
@@ -119,7 +122,8 @@ export async function readWanted(
     head,
     problems: judge({ desired, operations, looked }),
     looked,
-    ...(trust === undefined ? {} : { trust }),
+    trust,
+    ...(refused === undefined ? {} : { refused: outcomes }),
   };
 }
 

@@ -149,7 +149,7 @@ export function createReconciler(
     ...ports.allowedSigners,
     ownKey: sshPublicKey(ports.keys.commits),
   };
-  const readRecord = createRecordReader(git);
+  const readRecord = createRecordReader(git, policy);
   const tuf = createTufPublication({ store, keys: ports.keys });
   const publication = createPublication({ git, store, tuf });
   let notes: Notes | undefined;
@@ -338,7 +338,16 @@ export function createReconciler(
     const epoch = publication.nextVersion(now);
     const flagsVersion = publication.flagsVersion();
     const onWritten = () => step('written', decisions);
-    const given = { tip: repository.tip, decisions, at: now, epoch, flagsVersion, sign, onWritten };
+    const given = {
+      tip: repository.tip,
+      decisions,
+      at: now,
+      epoch,
+      flagsVersion,
+      inForce: desired.commit,
+      sign,
+      onWritten,
+    };
     const result = await recordDecisions(git, given).catch(refusal);
     if (result.kind === 'lost') return result;
     if (result.kind === 'refused') {

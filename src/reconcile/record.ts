@@ -4,7 +4,9 @@
  */
 import type { Outcomes } from '../core/model/outcome.ts';
 import { OUTCOMES_BRANCH, type OutcomeCache, readOutcomes } from '../fleet-repo/outcomes.ts';
-import type { Git, Oid } from '../git/git.ts';
+import type { Commit, Git, Oid } from '../git/git.ts';
+import type { CommitPolicy } from './commit-policy.ts';
+import { signerOfCommit } from './commit-signer.ts';
 
 /** What `outcomes` says, and why nothing may be added to it now. */
 export interface Recorded {
@@ -27,8 +29,14 @@ export interface Hold {
 export const HOLDERS = ['repository', 'record', 'clock', 'trust'] as const;
 export type HeldBy = (typeof HOLDERS)[number];
 
-/** `known` is the last tip that was read, if one was. Equal readings are one object. */
-export function createRecordReader(git: Git): (known: Oid | undefined) => Promise<Recorded> {
+/**
+ * `known` is the last tip that was read, if one was. Equal readings are one object. With a policy the tip must be signed, by
+ * Tidegate or somebody allowed: its signature covers everything that is read.
+ */
+export function createRecordReader(
+  git: Git,
+  policy?: CommitPolicy,
+): (known: Oid | undefined) => Promise<Recorded> {
   const cache: OutcomeCache = new Map();
   let read: { readonly tip: Oid | undefined; readonly outcomes: Outcomes } | undefined;
 
@@ -44,13 +52,20 @@ export function createRecordReader(git: Git): (known: Oid | undefined) => Promis
       const hold: Hold = { by: 'record', reason: lostRecord(git.place, known) };
       return { tip, outcomes: await outcomesAt(known), hold };
     }
-    const outcomes = await outcomesAt(tip);
-    if (tip === undefined || EPOCH.test((await git.commit(tip)).message)) return { tip, outcomes };
+    if (tip === undefined) return { tip, outcomes: await outcomesAt(tip) };
+    const commit = await git.commit(tip);
+    const refused = policy === undefined ? undefined : whyNobodys(commit, policy);
+    if (EPOCH.test(commit.message) && refused === undefined) return { tip, outcomes: await outcomesAt(tip) };
     const reason =
-      `the branch ${OUTCOMES_BRANCH} ends in ${tip}, which Tidegate did not write: it keeps its record there; ` +
-      'rename that branch, or take the commit back';
+      `the branch ${OUTCOMES_BRANCH} ends in ${tip}, which Tidegate did not write${refused === undefined ? '' : ` (it ${refused})`}: ` +
+      'it keeps its record there; rename that branch, or take the commit back';
     return { tip, outcomes: await outcomesAt(known), hold: { by: 'record', reason } };
   };
+}
+
+function whyNobodys(commit: Commit, { allowed, place, ownKey }: CommitPolicy): string | undefined {
+  const signer = signerOfCommit(commit, allowed, place);
+  return 'name' in signer || signer.key === ownKey ? undefined : signer.refused;
 }
 
 /** What the store had reached when the last decision was recorded: devices refuse to go back behind it. */
@@ -65,7 +80,7 @@ export interface RecordedVersions {
 export async function recordedVersions(git: Git, tip: Oid | undefined): Promise<RecordedVersions> {
   if (tip === undefined) return { program: 0, flags: 0 };
   const { message } = await git.commit(tip);
-  const commit = DESIRED_COMMIT.exec(message)?.[1];
+  const commit = (IN_FORCE_COMMIT.exec(message) ?? DESIRED_COMMIT.exec(message))?.[1];
   return {
     program: Number(EPOCH.exec(message)?.[1] ?? 0),
     flags: Number(FLAGS_VERSION.exec(message)?.[1] ?? 0),
@@ -76,6 +91,7 @@ export async function recordedVersions(git: Git, tip: Oid | undefined): Promise<
 /** Every commit of ours has these trailers: see src/fleet-repo/outcomes.ts. */
 const EPOCH = /^Epoch: ([0-9]+)$/m;
 const FLAGS_VERSION = /^Flags-Version: ([0-9]+)$/m;
+const IN_FORCE_COMMIT = /^In-Force-Commit: ([0-9a-f]{40})$/m;
 const DESIRED_COMMIT = /^Desired-Commit: ([0-9a-f]{40})$/m;
 
 /** Whether `tip` is `ancestor` or comes after it. `outcomes` is linear, so first parents tell. */

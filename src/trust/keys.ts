@@ -35,6 +35,10 @@ export interface TufKeys {
     readonly now: Instant;
     readonly published: PublishedRoot;
   }): Promise<DevelopmentTrust>;
+  /** The first root that was published; it outlives the database. */
+  pinnedRoot(): Promise<Uint8Array | undefined>;
+  /** Keeps it, unless there is one. */
+  pinRoot(bytes: Uint8Array): Promise<void>;
 }
 
 /**
@@ -137,7 +141,17 @@ async function makeKeys(
     opened ??= peoples().catch(forget);
     return { ...(await developmentTrust({ ...signers, ...(await opened) }, files, at)), shared };
   }
-  return { assignment, enrolment, commits, tuf: { signers, developmentTrust: ofDevelopment } };
+  return {
+    assignment,
+    enrolment,
+    commits,
+    tuf: {
+      signers,
+      developmentTrust: ofDevelopment,
+      pinnedRoot: async () => (await files.read())[0],
+      pinRoot: (bytes) => files.write(1, bytes),
+    },
+  };
 }
 
 /** Root metadata beside the key that signs it. */

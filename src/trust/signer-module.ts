@@ -4,6 +4,8 @@
  */
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { type Clock, systemClock } from '../clock.ts';
+import { type DurationMs, SECOND } from '../core/model/time.ts';
 import { KeyFileError } from './errors.ts';
 import { parsePublicKey } from './tuf/folder.ts';
 import { keyIdOf } from './tuf/metadata.ts';
@@ -22,10 +24,32 @@ export type ModuleSigners = Readonly<
   >
 >;
 
+/** A service that never answers must not keep a pass from its other work. */
+async function inTime(
+  signing: Promise<Uint8Array>,
+  { name, clock }: { readonly name: string; readonly clock: Pick<Clock, 'sleep'> },
+): Promise<Uint8Array> {
+  const done = new AbortController();
+  const late = clock.sleep(ANSWER_MS_MAX, done.signal).then(() => {
+    if (!done.signal.aborted)
+      throw new Error(`the signer of ${name} has not answered for ${ANSWER_MS_MAX / SECOND} s`);
+    return new Uint8Array();
+  });
+  late.catch(() => undefined);
+  try {
+    return await Promise.race([signing, late]);
+  } finally {
+    done.abort();
+  }
+}
+
+const ANSWER_MS_MAX: DurationMs = 15 * SECOND;
+
 /** Throws {@link KeyFileError} where the module cannot be loaded or gives something else. */
 export async function loadSigners(
   path: string,
   env: Readonly<Record<string, string | undefined>>,
+  clock: Pick<Clock, 'sleep'> = systemClock,
 ): Promise<Readonly<Record<string, Signer>>> {
   try {
     const module = (await import(pathToFileURL(resolve(path)).href)) as {
@@ -35,7 +59,7 @@ export async function loadSigners(
     const signers: Record<string, Signer> = {};
     for (const [name, { publicKey, sign }] of Object.entries(await module.default(env))) {
       const key = parsePublicKey(Buffer.from(publicKey));
-      signers[name] = { key, keyid: keyIdOf(key), sign };
+      signers[name] = { key, keyid: keyIdOf(key), sign: (bytes) => inTime(sign(bytes), { name, clock }) };
     }
     return signers;
   } catch (error) {

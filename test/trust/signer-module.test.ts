@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
 import { openKeys } from '../../src/trust/keys.ts';
+import { loadSigners } from '../../src/trust/signer-module.ts';
 import { keyIdOf, tufKey } from '../../src/trust/tuf/metadata.ts';
 import { CLIENTS } from './tuf/clients.ts';
 import { servedFleet } from './tuf/served-fleet.ts';
@@ -79,6 +80,23 @@ test('a service signs what the server publishes, no key of its lies on the disk,
   kms.isDown = false;
   await served.fleet.settle();
   expect((await served.fleet.status()).held).toBeUndefined();
+});
+
+test('a service that never answers is given up', async () => {
+  const module = join(folder, 'hung.mjs');
+  const pem = generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' });
+  const text = `export default async () => ({ snapshot: { publicKey: ${JSON.stringify(pem)}, sign: () => new Promise(() => {}) } });`;
+  await writeFile(module, text);
+  const slept: number[] = [];
+  const { snapshot } = await loadSigners(
+    module,
+    {},
+    { sleep: async (duration) => void slept.push(duration) },
+  );
+  await expect(snapshot?.sign(Buffer.from('x'))).rejects.toThrow(
+    /^the signer of snapshot has not answered for 15 s$/,
+  );
+  expect(slept).toEqual([15_000]);
 });
 
 test('a module that cannot be used is named, with the reason', async () => {

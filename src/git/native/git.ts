@@ -169,6 +169,8 @@ function environment(
   ];
   return {
     ...Object.fromEntries(kept),
+    // What is read is what an id says, whatever somebody has pushed beside it.
+    GIT_NO_REPLACE_OBJECTS: '1',
     LC_ALL: 'C',
     GIT_TERMINAL_PROMPT: '0',
     GIT_ALLOW_PROTOCOL: 'http:https:ssh',

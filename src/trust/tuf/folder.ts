@@ -34,6 +34,8 @@ export interface TrustFolder {
   readonly shared: ReadonlyMap<string, Uint8Array>;
   /** By the name of its file, without `.pub`. */
   readonly keys: ReadonlyMap<string, TufKey>;
+  /** Those names by key id. */
+  readonly names: ReadonlyMap<string, string>;
   /** Files that are not what they must be. */
   readonly flaws: readonly Flaw[];
 }
@@ -46,10 +48,21 @@ export interface Flaw {
   readonly message: string;
 }
 
+/** Of a fleet with thousands of products. */
+const FILES_MAX = 5000;
+
 const SHARED = /^(assignment-keys|permits\/[a-z0-9][a-z0-9.-]*)\.json$/;
 const ROLE = /^(targets|artifacts-[a-z0-9][a-z0-9.-]*)\.json$/;
 const ROOT = /^[1-9]\d{0,5}\.root\.json$/;
 const PUBLIC_KEY = /^keys\/([A-Za-z0-9][A-Za-z0-9._-]*)\.pub$/;
+
+/** A folder without anything: nobody has taken the keys. `flaws`: what stands there instead. */
+export function emptyTrustFolder(flaws: readonly Flaw[] = []): TrustFolder {
+  return { roots: [], roles: new Map(), shared: new Map(), keys: new Map(), names: new Map(), flaws };
+}
+
+/** What stands in the place of the folder is a file, a link or a submodule. */
+export const NO_FOLDER: Flaw = { file: TRUST_FOLDER, message: 'is no folder; put the folder itself here' };
 
 /** Whether a file, by its path below `trust/`, is one that is read here. */
 export function isTrustFile(path: string): boolean {
@@ -57,8 +70,14 @@ export function isTrustFile(path: string): boolean {
 }
 
 /** `files`: contents by path below `trust/`; undefined for what is no regular file. */
-export function readTrustFolder(files: ReadonlyMap<string, Uint8Array | undefined>): TrustFolder {
+export function readTrustFolder(given: ReadonlyMap<string, Uint8Array | undefined>): TrustFolder {
   const flaws: Flaw[] = [];
+  const files = new Map([...given].sort(([a], [b]) => (a < b ? -1 : 1)).slice(0, FILES_MAX));
+  if (given.size > FILES_MAX)
+    flaws.push({
+      file: TRUST_FOLDER,
+      message: `has ${given.size} files, and at most ${FILES_MAX} are read: take some away`,
+    });
   const flaw = (path: string, message: string) => flaws.push({ file: `${TRUST_FOLDER}/${path}`, message });
   const read = <Value>(path: string, reading: (bytes: Uint8Array) => Value): Value | undefined => {
     const bytes = files.get(path);
@@ -99,18 +118,20 @@ export function readTrustFolder(files: ReadonlyMap<string, Uint8Array | undefine
     const key = name === undefined ? undefined : read(path, parsePublicKey);
     if (name !== undefined && key !== undefined) keys.set(name, key);
   }
+  const names = new Map<string, string>();
   for (const [name, key] of keys) {
-    const first = nameOf(keyIdOf(key), keys);
-    if (first !== name)
+    const keyid = keyIdOf(key);
+    const first = names.get(keyid);
+    if (first === undefined) names.set(keyid, name);
+    else
       flaw(`keys/${name}.pub`, `is the key of ${first}, too: two names would be two signers; take one away`);
   }
-  return { roots, roles, shared, keys, flaws };
+  return { roots, roles, shared, keys, names, flaws };
 }
 
 /** Whose key it is: the name of its file, else the beginning of its id. */
-export function nameOf(keyid: string, keys: TrustFolder['keys']): string {
-  for (const [name, key] of keys) if (keyIdOf(key) === keyid) return name;
-  return keyid.slice(0, 12);
+export function nameOf(keyid: string, { names }: Pick<TrustFolder, 'names'>): string {
+  return names.get(keyid) ?? keyid.slice(0, 12);
 }
 
 /** A public key in PEM, as `openssl pkey -pubout` writes it. Throws {@link MetadataError}. */
@@ -170,6 +191,7 @@ function isPermit(value: unknown): boolean {
     hasDevices &&
     typeof until === 'string' &&
     /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(until) &&
+    !Number.isNaN(Date.parse(until)) &&
     Object.keys(others).length === 0
   );
 }

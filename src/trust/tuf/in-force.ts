@@ -3,10 +3,18 @@
  * published: a folder that is half signed, or tampered with, takes nothing away from what devices have.
  */
 
-import type { Instant } from '../../core/model/time.ts';
+import { DAY, type Instant, SECOND } from '../../core/model/time.ts';
 import type { PublicKeySet } from '../signing-key.ts';
 import { type Flaw, TRUST_FOLDER, type TrustFolder } from './folder.ts';
-import { artifactsFlaws, expiryFlaws, flawOf, onlineFlaws, targetsFlaws, wholeRoots } from './judge.ts';
+import {
+  artifactsFlaws,
+  expiryFlaws,
+  flawOf,
+  onlineFlaws,
+  sharedFlaws,
+  targetsFlaws,
+  wholeRoots,
+} from './judge.ts';
 import { MetadataError, parseMetadata, type Root, type Targets } from './metadata.ts';
 import {
   contentOfSigned,
@@ -34,6 +42,8 @@ export interface InForceRequest {
   readonly state: RepositoryState | undefined;
   /** A published file, by place. */
   readonly published: (place: string) => Promise<Uint8Array | undefined>;
+  /** The first root that this server ever published, which is all that devices know for certain. */
+  readonly pinnedRoot: () => Promise<Uint8Array | undefined>;
   readonly development: () => Promise<DevelopmentTrust>;
   readonly signers: RepositorySigners;
   readonly assignment: PublicKeySet['keys'][number];
@@ -50,13 +60,32 @@ export async function trustInForce(request: InForceRequest): Promise<InForce> {
     // Not read yet is not lost.
     return { trust: before, flaws: folder === undefined ? [] : [lost] };
   }
-  const taken = await take(folder, before, request);
-  if ('trust' in taken) return taken;
-  const { flaws } = taken;
+  const taken = await take(folder, before, request).catch(unjudged);
+  if ('trust' in taken) return { ...taken, flaws: few(taken.flaws) };
+  const flaws = few(taken.flaws);
   if (before !== undefined) return { trust: before, flaws };
   if (state !== undefined) return { trust: await request.development(), flaws };
   const said = flaws.map(({ file, message }) => `${file} ${message}`).join('; ');
   throw new MetadataError('signatures', said);
+}
+
+/** Whatever was pushed, what is published goes on. */
+function unjudged(error: unknown): { readonly flaws: readonly Flaw[] } {
+  if (error instanceof MetadataError) throw error;
+  return {
+    flaws: [flawOf('', `cannot be judged: ${error instanceof Error ? error.message : String(error)}`)],
+  };
+}
+
+/** More than these nobody reads. */
+const FLAWS_MAX = 50;
+
+function few(flaws: readonly Flaw[]): readonly Flaw[] {
+  if (flaws.length <= FLAWS_MAX) return flaws;
+  return [
+    ...flaws.slice(0, FLAWS_MAX),
+    flawOf('', `has ${flaws.length - FLAWS_MAX} more problems: run tidegate validate`),
+  ];
 }
 
 /** The newest of each file that goes together with the others; else what is wrong with the newest. */
@@ -68,7 +97,11 @@ async function take(
   const { whole, flaws: ofRoots } = wholeRoots(folder);
   const chain = await takenRoots(whole, request);
   const flaws: Flaw[] = [...folder.flaws, ...ofRoots, ...chain.flaws];
-  const ofFolder = { targets: folder.roles.get('targets'), shared: folder.shared };
+  const own = { targets: folder.roles.get('targets'), shared: folder.shared };
+  // A signature that was added later is no other file: what was published under that version stays.
+  const isOut = isPublished('targets', own.targets, request);
+  const ofFolder = isOut ? before : own;
+  if (isOut && own.targets !== undefined) flaws.push(...sharedFlaws(own.targets.envelope.signed, own.shared));
   let first: readonly Flaw[] | undefined;
   for (const roots of new Set([chain.roots, before?.roots])) {
     const root = roots?.at(-1)?.envelope.signed;
@@ -81,6 +114,11 @@ async function take(
       if (found.length > 0 || candidate.targets === undefined) continue;
       const { targets, shared } = candidate;
       const artifacts = takenArtifacts(folder, targets.envelope.signed, before, request);
+      if (artifacts.missing.length > 0) {
+        // Without them products that devices have would be listed no more.
+        if (first.length === 0) first = artifacts.missing;
+        continue;
+      }
       const trust: PeoplesTrust = { kind: 'people', roots, targets, shared, artifacts: artifacts.files };
       return { trust, flaws: [...flaws, ...first, ...artifacts.flaws] };
     }
@@ -109,12 +147,18 @@ function takenArtifacts(
   targets: Targets,
   before: PeoplesTrust | undefined,
   request: InForceRequest,
-): { readonly files: ReadonlyMap<string, SignedFile<Targets>>; readonly flaws: readonly Flaw[] } {
+): {
+  readonly files: ReadonlyMap<string, SignedFile<Targets>>;
+  readonly flaws: readonly Flaw[];
+  /** Of roles that devices have, or, where nobody knows which they have, of any. */
+  readonly missing: readonly Flaw[];
+} {
   const files = new Map<string, SignedFile<Targets>>();
   const flaws: Flaw[] = [];
   const names = targets.delegations?.roles.map(({ name }) => name) ?? [];
   for (const name of names.filter((each) => each.startsWith('artifacts-'))) {
-    const own = folder.roles.get(name);
+    const inFolder = folder.roles.get(name);
+    const own = isPublished(name, inFolder, request) ? before?.artifacts.get(name) : inFolder;
     const ofOwn =
       own === undefined
         ? [flawOf(`${name}.json`, 'is missing, and targets.json delegates to it: run tidegate trust sign')]
@@ -126,7 +170,27 @@ function takenArtifacts(
       if (old !== undefined && artifactsFlaws(name, old, targets).length === 0) files.set(name, old);
     }
   }
-  return { files, flaws };
+  const { state } = request;
+  const had = state === undefined ? names : Object.keys(state.roles);
+  const missing = had
+    .filter((name) => name.startsWith('artifacts-') && !files.has(name))
+    .map(
+      (name) =>
+        flaws.find(({ file }) => file.endsWith(`/${name}.json`)) ??
+        flawOf('targets.json', `must delegate to ${name}, which devices have`),
+    );
+  return { files, flaws, missing };
+}
+
+/** Whether the file says what is published under its version: then that file, with the signatures it had, is what devices have. */
+function isPublished(
+  name: string,
+  file: SignedFile<Targets> | undefined,
+  { state }: Pick<InForceRequest, 'state'>,
+): boolean {
+  const published = state?.development === false ? state.roles[name] : undefined;
+  if (file === undefined || published?.version !== file.envelope.signed.version) return false;
+  return published.content === contentOfSigned(file.envelope.signed);
 }
 
 /** Devices have seen the version that is published: below it there is nothing for them, and beside it an attack. */
@@ -137,12 +201,22 @@ function versionFlaws(
 ): readonly Flaw[] {
   const before = state?.roles[name];
   const file = `${name}.json`;
+  if (signed.version > now / SECOND + VERSIONS_AHEAD_MAX)
+    return [
+      flawOf(
+        file,
+        `has version ${signed.version}, so far ahead that it leaves no room: give it a version nearer to the last one`,
+      ),
+    ];
   if (before === undefined || signed.version > before.version)
     return expiryUnlessPublished(name, file, signed, { state: undefined, now });
   if (signed.version === before.version && before.content === contentOfSigned(signed)) return [];
   const most = `devices have seen version ${before.version}`;
   return [flawOf(file, `has version ${signed.version}, and ${most}: give it a version above`)];
 }
+
+/** A year, in versions that count seconds. */
+const VERSIONS_AHEAD_MAX = (365 * DAY) / SECOND;
 
 /** What is out already may run out; nothing new that has run out, or that lives too long, is published. */
 function expiryUnlessPublished(
@@ -159,16 +233,27 @@ function expiryUnlessPublished(
 /** The roots of the folder, if they go on from those that devices have: those are for ever. */
 async function takenRoots(
   whole: readonly SignedFile<Root>[],
-  { state, published }: InForceRequest,
+  { state, published, pinnedRoot }: InForceRequest,
 ): Promise<{ readonly roots?: readonly SignedFile<Root>[]; readonly flaws: readonly Flaw[] }> {
-  const roots = [...whole];
+  // Only what counts is published, and nothing of how somebody has written it.
+  const roots = whole.map(({ envelope }) => ({ envelope, bytes: Buffer.from(JSON.stringify(envelope)) }));
+  const pinned = await pinnedRoot();
+  const [first] = whole;
+  if (pinned !== undefined && first !== undefined) {
+    const known = parseMetadata(pinned, 'root', rootFile(1)).signed;
+    if (contentOfSigned(known) !== contentOfSigned(first.envelope.signed)) {
+      const next =
+        'restore it; only where devices are to begin anew, take 1.root.json away from the keys of this server';
+      return { flaws: [flawOf(rootFile(1), `is not the one that this server began with: ${next}`)] };
+    }
+  }
   for (let version = 1; version <= (state?.root.version ?? 0); version += 1) {
     const name = rootFile(version);
     const bytes = await published(rootPlace(version));
     const own = roots[version - 1];
     if (bytes === undefined) continue;
     if (own === undefined) return { flaws: [flawOf(name, 'is missing, and devices have it: restore it')] };
-    const theirs = { bytes, envelope: parseMetadata(bytes, 'root', name) };
+    const theirs = { bytes: Buffer.from(bytes), envelope: parseMetadata(bytes, 'root', name) };
     if (contentOfSigned(theirs.envelope.signed) !== contentOfSigned(own.envelope.signed)) {
       const next = 'restore it, or run tidegate trust init anew where it was made from other roots';
       return { flaws: [flawOf(name, `is not the one that devices have: ${next}`)] };

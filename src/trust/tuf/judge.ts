@@ -50,21 +50,26 @@ export function targetsFlaws(
   { root, shared }: { readonly root: Root; readonly shared: TrustFolder['shared'] },
 ): readonly Flaw[] {
   const { signed } = envelope;
-  const here = asTargets([...shared]);
-  const paths = [...new Set([...Object.keys(signed.targets), ...Object.keys(here)])].sort();
-  const stale = paths.filter((path) => {
-    const [listed, own] = [signed.targets[path], here[path]];
-    return listed?.hashes.sha256 !== own?.hashes.sha256 || listed?.length !== own?.length;
-  });
   return [
     ...flawsIn('targets.json', () =>
       requireSigned(envelope, root.roles.targets, { keys: root.keys, name: 'targets.json' }),
     ),
-    ...stale.map((path) =>
-      flawOf('targets.json', `does not list trust/${path} as it is: run tidegate trust sign`),
-    ),
+    ...sharedFlaws(signed, shared),
     ...(signed.delegations?.roles ?? []).flatMap(delegationFlaws),
   ];
+}
+
+/** Files that `targets` lists itself and that are not here as it says, or the other way round. */
+export function sharedFlaws({ targets }: Targets, shared: TrustFolder['shared']): readonly Flaw[] {
+  const here = asTargets([...shared]);
+  const paths = [...new Set([...Object.keys(targets), ...Object.keys(here)])].sort();
+  const stale = paths.filter((path) => {
+    const [listed, own] = [ownValue(targets, path), ownValue(here, path)];
+    return listed?.hashes.sha256 !== own?.hashes.sha256 || listed?.length !== own?.length;
+  });
+  return someOf(stale).map((path) =>
+    flawOf('targets.json', `does not list trust/${path} as it is: run tidegate trust sign`),
+  );
 }
 
 /** Names and paths are ours to choose: anything else would let a product's keys sign for another. */
@@ -91,7 +96,7 @@ export function artifactsFlaws(
   const foreign = Object.keys(envelope.signed.targets).filter((path) => !path.startsWith(prefix));
   return [
     ...flawsIn(file, () => requireSigned(envelope, role, { keys: delegations.keys, name: file })),
-    ...foreign.map((path) => flawOf(file, `lists ${path}, which must begin with ${prefix}`)),
+    ...someOf(foreign).map((path) => flawOf(file, `lists ${path}, which must begin with ${prefix}`)),
   ];
 }
 
@@ -199,7 +204,8 @@ function separationFlaws(root: Root, { delegations }: Targets): readonly Flaw[] 
 }
 
 /** A signature by nobody in particular does no harm, and was no mistake that somebody wants to find later. */
-function foreignFlaws({ roots, roles, keys }: TrustFolder): readonly Flaw[] {
+function foreignFlaws(folder: TrustFolder): readonly Flaw[] {
+  const { roots, roles } = folder;
   const root = roots.at(-1);
   const before = roots.at(-2)?.envelope.signed;
   const targets = roles.get('targets');
@@ -222,7 +228,7 @@ function foreignFlaws({ roots, roles, keys }: TrustFolder): readonly Flaw[] {
     return envelope.signatures
       .filter(({ keyid }) => !counted.has(keyid))
       .map(({ keyid }) => {
-        const message = `has a signature by ${nameOf(keyid, keys)} that does not count: take it out, or sign again`;
+        const message = `has a signature by ${nameOf(keyid, folder)} that does not count: take it out, or sign again`;
         return flawOf(file, message);
       });
   });
@@ -257,6 +263,16 @@ export function historyFlaws(before: TrustFolder, after: TrustFolder): readonly 
   for (const [name, { envelope }] of before.roles)
     compare(`${name}.json`, envelope, after.roles.get(name)?.envelope);
   return flaws;
+}
+
+/** Names come from anybody: `constructor` is one. */
+function ownValue<Value>(record: Readonly<Record<string, Value>>, key: string): Value | undefined {
+  return Object.hasOwn(record, key) ? record[key] : undefined;
+}
+
+/** One example says it, and ten say it all. */
+function someOf(paths: readonly string[]): readonly string[] {
+  return paths.slice(0, 10);
 }
 
 function flawsIn(file: string, check: () => void): readonly Flaw[] {

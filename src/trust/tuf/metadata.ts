@@ -233,7 +233,7 @@ export function parseMetadata<Type extends TopLevelRole>(
     throw new MetadataError('too-large', `${name} has more than ${LENGTH_MAX[type]} bytes`);
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch {
     throw new MetadataError('malformed', `${name} is no JSON`);
   }

@@ -217,16 +217,23 @@ function listable(manifests: readonly ManifestFile[], trust: Trust): readonly Ma
   return manifests.filter(({ artifacts }) => unvouched(artifacts, trust).length === 0);
 }
 
-/** Those of the artifacts, by target path, that no role which people have signed lists as they are. */
+/**
+ * Those of the artifacts, by target path, that no role which people have signed lists. `exactly`: with the same floors; devices
+ * go by those that are signed.
+ */
 export function unvouched(
   artifacts: readonly Target[],
   trust: Pick<PeoplesTrust, 'artifacts'>,
+  { exactly = false }: { readonly exactly?: boolean } = {},
 ): readonly string[] {
-  return artifacts.flatMap(([path, { hashes, length }]) => {
+  return artifacts.flatMap(([path, { hashes, length, custom = {} }]) => {
     const [, product = ''] = path.split('/');
     const { targets = {} } = trust.artifacts.get(artifactsRole(product))?.envelope.signed ?? {};
     const signed = Object.hasOwn(targets, path) ? targets[path] : undefined;
-    return signed?.hashes.sha256 === hashes.sha256 && signed.length === length ? [] : [path];
+    const isListed = signed?.hashes.sha256 === hashes.sha256 && signed.length === length;
+    return isListed && (!exactly || canonicalJson(signed.custom ?? {}) === canonicalJson(custom))
+      ? []
+      : [path];
   });
 }
 

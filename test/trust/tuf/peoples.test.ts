@@ -164,8 +164,9 @@ test('whoever tampers with trust/ changes nothing that devices are given, and ev
     ['targets.json', targets, /^trust\/targets\.json must be signed by 2 of its 3 keys, found 0/],
     [
       'targets.json',
+      // The version is published: what devices have of it keeps its signatures.
       json(({ signatures }) => signatures.splice(1)),
-      /targets\.json must be signed by 2 of its 3 keys, found 1/,
+      /^$/,
     ],
     ['targets.json', (text) => text.slice(0, 100), /^trust\/targets\.json is no JSON/],
     ['targets.json', () => null, /^trust\/targets\.json is missing/],

@@ -56,6 +56,8 @@ async function ceremony() {
       get signers() {
         return { timestamp: online.timestamp, snapshot: online.snapshot, manifests: manifests.current };
       },
+      pinnedRoot: async () => undefined,
+      pinRoot: async () => undefined,
       developmentTrust: async (at) => {
         const made = await keys.tuf.developmentTrust({ ...at, published: async () => undefined });
         return {
