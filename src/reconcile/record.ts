@@ -55,7 +55,11 @@ export function createRecordReader(
     if (tip === undefined) return { tip, outcomes: await outcomesAt(tip) };
     const commit = await git.commit(tip);
     const refused = policy === undefined ? undefined : whyNobodys(commit, policy);
-    if (EPOCH.test(commit.message) && refused === undefined) return { tip, outcomes: await outcomesAt(tip) };
+    if (refused === undefined) {
+      // A document that cannot be read says more than who wrote it.
+      const outcomes = await outcomesAt(tip);
+      if (EPOCH.test(commit.message)) return { tip, outcomes };
+    }
     const reason =
       `the branch ${OUTCOMES_BRANCH} ends in ${tip}, which Tidegate did not write${refused === undefined ? '' : ` (it ${refused})`}: ` +
       'it keeps its record there; rename that branch, or take the commit back';
