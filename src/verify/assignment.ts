@@ -1,7 +1,7 @@
 /**
  * Whether a device may install what it was assigned. Two signatures must agree: the assignment, by the key that the server
  * assigns with, and TUF metadata, in which the server lists manifests and people vouch for artifacts. Whoever steals one of them
- * can choose among what the others still vouch for, and nothing else.
+ * can choose among what the others still vouch for, and nothing else. Nobody but these two vouches for container images.
  *
  * A device has floors: a security epoch that it never goes below, and its hardware. They are held against what is signed of
  * each artifact, and only a permit that people have signed goes below them.

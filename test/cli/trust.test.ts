@@ -211,7 +211,7 @@ describe('rotations', () => {
   });
 });
 
-test('what soon runs out is said by validate and status, and sign renews it', async () => {
+test('what has run out is said by validate, and sign renews it', async () => {
   const people = await peopleOf();
   const { fleet } = people.served;
   await people.handOver();

@@ -37,7 +37,7 @@ export interface InForce {
 }
 
 export interface InForceRequest {
-  /** Undefined where the repository has none, or has not been read. */
+  /** Of the newest commit; undefined where none has been read. */
   readonly folder: TrustFolder | undefined;
   readonly state: RepositoryState | undefined;
   /** A published file, by place. */

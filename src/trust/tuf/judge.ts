@@ -125,7 +125,7 @@ export function onlineFlaws(
   return flaws;
 }
 
-/** Longer lives than ours make a stolen key good for longer; what has run out, or soon will, is for people to renew. */
+/** Longer lives than ours make a stolen key good for longer; what has run out is for people to renew. */
 export function expiryFlaws(
   file: string,
   signed: Pick<Signed, 'expires'>,
