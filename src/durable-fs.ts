@@ -15,21 +15,7 @@ export async function writeFileDurably(
   content: Uint8Array | string,
   mode: number,
 ): Promise<void> {
-  const temporary = join(dirname(path), `tmp_obj_${randomUUID()}`);
-  const file = await open(temporary, 'wx', mode);
-  try {
-    try {
-      await file.writeFile(content);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
-  } catch (error) {
-    await unlink(temporary);
-    throw error;
-  }
-  await syncFolder(dirname(path));
+  await throughTemporary(path, { content, mode }, (temporary) => rename(temporary, path));
 }
 
 /**
@@ -41,9 +27,25 @@ export async function writeFileOnce(
   content: Uint8Array | string,
   mode: number,
 ): Promise<boolean> {
+  let isOurs = true;
+  await throughTemporary(path, { content, mode }, async (temporary) => {
+    await link(temporary, path).catch((error: unknown) => {
+      if (errorCode(error) !== 'EEXIST') throw error;
+      isOurs = false;
+    });
+    await unlink(temporary);
+  });
+  return isOurs;
+}
+
+/** Writes the content beside `path`, on disk, and has `put` give it its name; nothing is left where something fails. */
+async function throughTemporary(
+  path: string,
+  { content, mode }: { readonly content: Uint8Array | string; readonly mode: number },
+  put: (temporary: string) => Promise<void>,
+): Promise<void> {
   const temporary = join(dirname(path), `tmp_obj_${randomUUID()}`);
   const file = await open(temporary, 'wx', mode);
-  let isOurs = true;
   try {
     try {
       await file.writeFile(content);
@@ -51,15 +53,12 @@ export async function writeFileOnce(
     } finally {
       await file.close();
     }
-    await link(temporary, path).catch((error: unknown) => {
-      if (errorCode(error) !== 'EEXIST') throw error;
-      isOurs = false;
-    });
-  } finally {
+    await put(temporary);
+  } catch (error) {
     await unlink(temporary);
+    throw error;
   }
   await syncFolder(dirname(path));
-  return isOurs;
 }
 
 /** Creates a folder and its missing parents; all of them are durable when this resolves. */
