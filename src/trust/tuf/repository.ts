@@ -149,11 +149,11 @@ export async function nextRepository(request: RepositoryRequest): Promise<NextRe
   const root = trust.roots.at(-1)?.envelope.signed;
   if (root === undefined) throw new MetadataError('absent', 'there is no root metadata');
   const roles = createRoleFiles(request);
-  const listed = content.products.flatMap((product) => listable(content.manifests.get(product) ?? [], trust));
 
   const delegations =
     trust.kind === 'people' ? takePeoplesRoles(roles, trust) : await makePeoplesRoles(roles, trust, request);
   const since: Record<string, number> = {};
+  const listed: ManifestFile[] = [];
   for (const product of content.products) {
     const name = manifestsRole(product);
     if (delegations?.roles.every((role) => role.name !== name)) continue;
@@ -167,6 +167,7 @@ export async function nextRepository(request: RepositoryRequest): Promise<NextRe
       lifetime: LIFETIMES.manifests,
     });
     for (const { path } of manifests) since[path] = previous?.since[path] ?? version;
+    listed.push(...manifests);
   }
   const meta: Record<string, MetaFile> = {};
   for (const [name, { version, length, hashes }] of Object.entries(sorted(roles.states)))
