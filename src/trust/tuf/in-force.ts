@@ -69,9 +69,8 @@ export async function trustInForce(request: InForceRequest): Promise<InForce> {
   throw new MetadataError('signatures', said);
 }
 
-/** Whatever was pushed, what is published goes on. */
+/** Whatever was pushed or is broken, what is published goes on. */
 function unjudged(error: unknown): { readonly flaws: readonly Flaw[] } {
-  if (error instanceof MetadataError) throw error;
   return {
     flaws: [flawOf('', `cannot be judged: ${error instanceof Error ? error.message : String(error)}`)],
   };
