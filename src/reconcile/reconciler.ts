@@ -387,7 +387,7 @@ export function createReconciler(
       restorations: given.notes.restorations,
       randomHex: ports.randomHex(),
       ...(given.held === undefined ? {} : { held: given.held }),
-      heldRollouts: tuf.unlistable(desired.rollouts.values()),
+      heldRollouts: tuf.unlistable(desired.rollouts),
     };
     for (;;) {
       const made = plan({ desired, outcomes, operations: given.wanted.operations, observed, now });

@@ -17,6 +17,7 @@ import { MetadataError } from '../trust/tuf/metadata.ts';
 import {
   type NextRepository,
   nextRepository,
+  type PeoplesTrust,
   type RepositoryState,
   renewalAt,
   rootPlace,
@@ -37,7 +38,7 @@ export interface TufPublication {
   /** Takes over what people have signed, as main has it now. */
   follow(folder: TrustFolder | undefined, now: Instant): Promise<void>;
   /** Rollouts whose revision devices would refuse, with the reason and the next step. */
-  unlistable(rollouts: Iterable<Rollout>): ReadonlyMap<RolloutName, string>;
+  unlistable(rollouts: ReadonlyMap<RolloutName, Rollout>): ReadonlyMap<RolloutName, string>;
   /** Signs anew what has to be, for the program that is served. Throws {@link Overtaken}. */
   renew(program: Program, now: Instant): Promise<void>;
   /**
@@ -69,6 +70,13 @@ export function createTufPublication({
   let flaws: readonly Flaw[] = [];
   /** The program that is listed, and on whose word. */
   let listed: { readonly program: Program; readonly folder: TrustFolder | undefined } | undefined;
+  let judged:
+    | {
+        readonly rollouts: ReadonlyMap<RolloutName, Rollout>;
+        readonly trust: PeoplesTrust;
+        readonly reasons: ReadonlyMap<RolloutName, string>;
+      }
+    | undefined;
   let withheld:
     | { readonly from: Program; readonly state: RepositoryState | undefined; readonly served: Program }
     | undefined;
@@ -84,13 +92,13 @@ export function createTufPublication({
   /** `mayBeOld`: what a server has made for itself is not looked at for whether it is to be renewed. */
   async function inForce(now: Instant, { mayBeOld }: { readonly mayBeOld: boolean }): Promise<InForce> {
     const by = JSON.stringify([state?.root, state?.development, peoplesVersions(state)]);
-    const isFound =
-      found !== undefined &&
-      found.folder === folder &&
-      found.by === by &&
+    const stillHolds = (known: NonNullable<typeof found>) =>
+      known.folder === folder &&
+      known.by === by &&
       // Some of what is wrong is mended by time.
-      (found.flaws.length === 0 || Math.abs(now - found.at) < HOUR);
-    if (isFound && found !== undefined && (mayBeOld || found.trust.kind === 'people')) return found;
+      (known.flaws.length === 0 || Math.abs(now - known.at) < HOUR) &&
+      (mayBeOld || known.trust.kind === 'people');
+    if (found !== undefined && stillHolds(found)) return found;
     const published = (place: string) => store.tufFile(place);
     const made = await trustInForce({
       folder,
@@ -167,26 +175,12 @@ export function createTufPublication({
     },
 
     unlistable(rollouts) {
-      const reasons = new Map<RolloutName, string>();
-      if (found?.trust.kind !== 'people') return reasons;
+      if (found?.trust.kind !== 'people') return NONE;
       const { trust } = found;
-      const { delegations } = trust.targets.envelope.signed;
-      for (const { name, manifest } of rollouts) {
-        const { product } = manifest;
-        const [path] = unvouched(artifactTargets(manifest), trust);
-        const isDelegated = delegations?.roles.some((role) => role.name === manifestsRole(product)) ?? false;
-        if (!isDelegated)
-          reasons.set(
-            name,
-            `trust/targets.json does not know the product ${product}: run tidegate trust sign, and have it signed`,
-          );
-        else if (path !== undefined)
-          reasons.set(
-            name,
-            `trust/${artifactsRole(product)}.json, as far as it is signed, does not list ${path}: run tidegate trust sign, and have it signed`,
-          );
-      }
-      return reasons;
+      // Passes without news ask the same again.
+      if (judged?.rollouts !== rollouts || judged.trust !== trust)
+        judged = { rollouts, trust, reasons: unlistableUnder(trust, rollouts) };
+      return judged.reasons;
     },
 
     async renew(program, now) {
@@ -196,9 +190,8 @@ export function createTufPublication({
 
     async publish(program, { now, floor }) {
       if (!isRead) await refresh();
-      const isListed = listed?.program === program && listed.folder === folder && state !== undefined;
-      if (isListed && now < renewalAt(state as RepositoryState) && trouble === undefined)
-        return servable(program);
+      const isListed = listed?.program === program && listed.folder === folder && trouble === undefined;
+      if (isListed && state !== undefined && now < renewalAt(state)) return servable(program);
       try {
         await bringUpToDate(program, now, floor);
         trouble = undefined;
@@ -210,6 +203,28 @@ export function createTufPublication({
       return servable(program);
     },
   };
+}
+
+const NONE: ReadonlyMap<RolloutName, string> = new Map();
+
+function unlistableUnder(
+  trust: PeoplesTrust,
+  rollouts: ReadonlyMap<RolloutName, Rollout>,
+): ReadonlyMap<RolloutName, string> {
+  const reasons = new Map<RolloutName, string>();
+  const known = new Set(trust.targets.envelope.signed.delegations?.roles.map(({ name }) => name));
+  const next = 'run tidegate trust sign, and have it signed';
+  for (const { name, manifest } of rollouts.values()) {
+    const { product } = manifest;
+    const [path] = unvouched(artifactTargets(manifest), trust);
+    if (!known.has(manifestsRole(product)))
+      reasons.set(name, `trust/targets.json does not know the product ${product}: ${next}`);
+    else if (path !== undefined) {
+      const file = `trust/${artifactsRole(product)}.json`;
+      reasons.set(name, `${file}, as far as it is signed, does not list ${path}: ${next}`);
+    }
+  }
+  return reasons;
 }
 
 function peoplesVersions(state: RepositoryState | undefined): readonly unknown[] {
