@@ -87,7 +87,8 @@ async function send(io: Io, server: URL, path: string, signal: AbortSignal, acce
   }
 }
 
-function unreachable(server: URL, cause: unknown): CommandError {
+/** What is said of a server that does not answer. */
+export function unreachable(server: URL, cause: unknown): CommandError {
   const next = 'start it (tidegate serve), or name another with --server or TIDEGATE_SERVER';
   return new CommandError(`no server answers at ${server.origin}; ${next}`, undefined, cause);
 }

@@ -5,13 +5,13 @@ import { countersigned, initialTrust, type PublishedTrust } from '../trust/tuf/c
 import { ASSIGNMENT_KEYS } from '../trust/tuf/content.ts';
 import { readTrustFolder, TRUST_FOLDER } from '../trust/tuf/folder.ts';
 import type { TufKey } from '../trust/tuf/metadata.ts';
-import { MetadataError, parseMetadata } from '../trust/tuf/metadata.ts';
+import { LENGTH_MAX, MetadataError, parseMetadata } from '../trust/tuf/metadata.ts';
 import { rootPlace } from '../trust/tuf/repository.ts';
 import type { Signer } from '../trust/tuf/signer.ts';
 import { downloadTarget, findTarget, httpFetch, refresh, type TrustedFiles } from '../verify/index.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
-import { serverUrl } from './server.ts';
+import { serverUrl, unreachable } from './server.ts';
 import {
   keyFiles,
   type NamedKey,
@@ -115,7 +115,7 @@ async function publishedTrust(server: URL, now: number): Promise<PublishedTrust>
   try {
     const roots = [];
     for (let version = 1; ; version += 1) {
-      const bytes = await fetch(rootPlace(version), 512_000);
+      const bytes = await fetch(rootPlace(version), LENGTH_MAX.root);
       if (bytes === undefined) break;
       roots.push(parseMetadata(bytes, 'root', rootPlace(version)));
     }
@@ -145,8 +145,7 @@ async function publishedTrust(server: URL, now: number): Promise<PublishedTrust>
         `what the server at ${server.origin} publishes cannot be taken: ${error.message}`,
       );
     if (error instanceof CommandError) throw error;
-    const next = 'start it (tidegate serve), or name another with --server or TIDEGATE_SERVER';
-    throw new CommandError(`no server answers at ${server.origin}; ${next}`, EXIT.usage, error);
+    throw unreachable(server, error);
   }
 }
 

@@ -55,6 +55,7 @@ export async function run(options: TrustSignOptions, io: Io): Promise<ExitCode> 
 /** What devices may be sent back to has to stay signed; as far as this clone knows the record. */
 async function refuseNeeded(repo: string, withdrawn: readonly string[]): Promise<void> {
   const found = await openFleetRepository({ repo, branch: 'main' }).catch(() => undefined);
+  await found?.git.close();
   for (const attempts of found?.outcomes.values() ?? []) {
     const needed = [knownGoodOf(attempts), ...attempts.filter((attempt) => !isFinished(attempt))];
     for (const attempt of needed) {
@@ -65,7 +66,6 @@ async function refuseNeeded(repo: string, withdrawn: readonly string[]): Promise
       throw new CommandError(`${what}: have another one succeed first`, EXIT.problems);
     }
   }
-  await found?.git.close();
 }
 
 async function orCommandError<Value>(reading: Promise<Value>): Promise<Value> {
