@@ -36,12 +36,8 @@ test('known-good that was withdrawn while a rollout is under way', async () => {
   await people.handOver();
   await fleet.advance(4 * HOUR);
   const good = people.served.attempt();
-  const client = await (
-    CLIENTS[0]?.[1] ??
-    (() => {
-      throw new Error();
-    })
-  )(people.served);
+  const [[, makeClient]] = CLIENTS as [(typeof CLIENTS)[number]];
+  const client = await makeClient(people.served);
   await fleet.pull();
   await fleet.commit('Propose', {
     ...kioskWithArtifact('1.1.0-bad'),

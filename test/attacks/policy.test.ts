@@ -10,11 +10,10 @@ import { createDocumentCache } from '../../src/documents/read.ts';
 import { computeRestoration } from '../../src/fleet-repo/restore.ts';
 import { openRepository } from '../../src/git/local.ts';
 import { withChanges } from '../../src/git/tree.ts';
-import { identities } from '../../src/simulate/simulation.ts';
-import { parseAllowedSigners } from '../../src/trust/allowed-signers.ts';
 import { signSsh } from '../../src/trust/ssh-signature.ts';
-import { FLEET, kiosk, rollout } from '../simulation/fleet-files.ts';
-import { createRepositoryFleet, type RepositoryFleet } from '../simulation/repository-fleet.ts';
+import { kiosk, rollout } from '../simulation/fleet-files.ts';
+import type { RepositoryFleet } from '../simulation/repository-fleet.ts';
+import { signedFleet, signs } from '../simulation/signed-fleet.ts';
 import { hasSshKeygen, makeSshKey } from '../trust/ssh-keys.ts';
 
 describe.skipIf(!hasSshKeygen())('with a list of allowed signers', () => {
@@ -26,30 +25,11 @@ describe.skipIf(!hasSshKeygen())('with a list of allowed signers', () => {
   });
   afterAll(() => rmSync(folder, { recursive: true }));
 
-  async function signs(fleet: RepositoryFleet, key: typeof ada | undefined): Promise<void> {
-    await fleet.native('config', 'gpg.format', 'ssh');
-    if (key !== undefined) await fleet.native('config', 'user.signingKey', key.path);
-    await fleet.native('config', 'commit.gpgSign', String(key !== undefined));
-  }
-
-  async function running(): Promise<RepositoryFleet> {
-    const allowed = parseAllowedSigners(`ada@example.org ${ada?.line}\n`);
-    const fleet = await createRepositoryFleet({
-      allowedSigners: { allowed, place: '/etc/tidegate/signers' },
-    });
-    await signs(fleet, ada);
-    await fleet.commit('Begin', { 'fleet/fleet.yaml': FLEET, ...kiosk('1.0.0'), ...rollout('1.0.0') });
-    await fleet.enrol(...identities(4, () => ({ product: 'kiosk' })));
-    await fleet.advance(4 * HOUR);
-    expect(fleet.versions()).toEqual(Array(4).fill('1.0.0'));
-    return fleet;
-  }
-
   const release = (fleet: RepositoryFleet, version: string, spec = {}) =>
     fleet.commit(`Release ${version}`, { ...kiosk(version), ...rollout(version, spec) });
 
   test('whoever has the commits key repeats the restoration of an attempt long past, and the fleet goes back', async () => {
-    const fleet = await running();
+    const fleet = await signedFleet(ada);
     await release(fleet, '1.1.0-bad', { onFailure: 'rollback' });
     await fleet.advance(6 * HOUR);
     expect(fleet.versions()).toEqual(Array(4).fill('1.0.0'));
@@ -93,7 +73,7 @@ describe.skipIf(!hasSshKeygen())('with a list of allowed signers', () => {
   });
 
   test('whoever can push writes the record, unsigned, and devices get what no allowed key has signed', async () => {
-    const fleet = await running();
+    const fleet = await signedFleet(ada);
     await release(fleet, '1.1.0-bad', {
       stages: '[{name: canary, size: 1, soak: 30m, approvals: 1}, {name: fleet, size: all}]',
     });
@@ -142,7 +122,7 @@ describe.skipIf(!hasSshKeygen())('with a list of allowed signers', () => {
   });
 
   test('a commit that no git would make stops nothing', async () => {
-    const fleet = await running();
+    const fleet = await signedFleet(ada);
     await signs(fleet, undefined);
     await fleet.native('fetch', '--quiet', 'origin', '+refs/heads/outcomes:refs/heads/outcomes');
     const raw = (await fleet.native('cat-file', 'commit', 'main')).replace(

@@ -6,12 +6,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { HOUR } from '../../src/core/model/time.ts';
 import { openRepository } from '../../src/git/local.ts';
 import { withChanges } from '../../src/git/tree.ts';
-import { identities } from '../../src/simulate/simulation.ts';
-import { parseAllowedSigners } from '../../src/trust/allowed-signers.ts';
 import { signSsh, sshPublicKey } from '../../src/trust/ssh-signature.ts';
 import { hasSshKeygen, makeSshKey } from '../trust/ssh-keys.ts';
-import { FLEET, kiosk, rollout } from './fleet-files.ts';
-import { createRepositoryFleet, type RepositoryFleet } from './repository-fleet.ts';
+import { kiosk, rollout } from './fleet-files.ts';
+import type { RepositoryFleet } from './repository-fleet.ts';
+import { signedFleet, signs } from './signed-fleet.ts';
 
 describe.skipIf(!hasSshKeygen())('with a list of allowed signers', () => {
   let folder: string;
@@ -21,27 +20,6 @@ describe.skipIf(!hasSshKeygen())('with a list of allowed signers', () => {
     [ada, eve] = ['ada', 'eve'].map((name) => makeSshKey(folder, name));
   });
   afterAll(() => rmSync(folder, { recursive: true }));
-
-  async function signs(fleet: RepositoryFleet, key: typeof ada): Promise<void> {
-    await fleet.native('config', 'gpg.format', 'ssh');
-    if (key !== undefined) await fleet.native('config', 'user.signingKey', key.path);
-    await fleet.native('config', 'commit.gpgSign', String(key !== undefined));
-  }
-
-  /** Devices run 1.0.0, which Ada has signed. */
-  async function running(): Promise<RepositoryFleet> {
-    const allowed = parseAllowedSigners(`ada@example.org ${ada?.line}\n`);
-    const fleet = await createRepositoryFleet({
-      allowedSigners: { allowed, place: '/etc/tidegate/signers' },
-    });
-    await signs(fleet, ada);
-    await fleet.commit('Begin', { 'fleet/fleet.yaml': FLEET, ...kiosk('1.0.0'), ...rollout('1.0.0') });
-    await fleet.enrol(...identities(4, () => ({ product: 'kiosk' })));
-    await fleet.advance(4 * HOUR);
-    expect(fleet.versions()).toEqual(Array(4).fill('1.0.0'));
-    expect((await fleet.status()).problems).toEqual([]);
-    return fleet;
-  }
 
   const release = (fleet: RepositoryFleet, version: string) =>
     fleet.commit(`Release ${version}`, { ...kiosk(version), ...rollout(version) });
@@ -62,7 +40,7 @@ describe.skipIf(!hasSshKeygen())('with a list of allowed signers', () => {
   }
 
   test('an unsigned commit is refused, shown, and changes nothing: neither fleet/ nor ops/; a signed one on it takes both', async () => {
-    const fleet = await running();
+    const fleet = await signedFleet(ada);
     await signs(fleet, undefined);
     await release(fleet, '1.1.0');
     await fleet.settle();
@@ -86,7 +64,7 @@ describe.skipIf(!hasSshKeygen())('with a list of allowed signers', () => {
   });
 
   test('a signature by somebody else, one that does not hold, and an old one that is pushed again count for nothing', async () => {
-    const fleet = await running();
+    const fleet = await signedFleet(ada);
     const old = await fleet.native('rev-parse', 'main');
     await signs(fleet, eve);
     await release(fleet, '1.1.0');
@@ -130,7 +108,7 @@ describe.skipIf(!hasSshKeygen())('with a list of allowed signers', () => {
   });
 
   test('Tidegate’s own commits are signed, and on main they count for restorations and for ops/ alone', async () => {
-    const fleet = await running();
+    const fleet = await signedFleet(ada);
     await fleet.commit('Bad release', {
       ...kiosk('1.1.0-bad'),
       ...rollout('1.1.0-bad', { onFailure: 'rollback' }),
