@@ -9,18 +9,21 @@ import type { DeviceRecord } from '../core/model/device.ts';
 import type { DeviceId } from '../core/model/ids.ts';
 import { IntakeFullError } from './errors.ts';
 import type { Store } from './store.ts';
+import { type Addition, checkAddition } from './sums.ts';
 
 export interface Intake {
   /**
-   * Changes one device, as {@link Store.updateDevices} does, and resolves with `result` once that is durable. Rejects
-   * with what `update` throws (others are not affected), with the store's error (nothing of that commit was
-   * written), or with {@link IntakeFullError}. Changes are applied in the order in which they were submitted.
+   * Changes one device and adds up, as {@link Store.updateDevices} does, and resolves with `result` once that is
+   * durable. Rejects with what `update` throws or because no store can keep one of `additions` (others are not
+   * affected), with the store's error (nothing of that commit was written), or with {@link IntakeFullError}. Changes
+   * are applied in the order in which they were submitted.
    */
   submit<T>(
     id: DeviceId,
     update: (before: DeviceRecord | undefined) => {
       readonly after: DeviceRecord | undefined;
       readonly result: T;
+      readonly additions?: readonly Addition[];
     },
   ): Promise<T>;
   /** Resolves when nothing waits any more: every promise given out before is settled. */
@@ -55,6 +58,8 @@ export function createIntake(store: Pick<Store, 'updateDevices'>, options: Intak
 
   async function commit(batch: readonly Submission[]): Promise<void> {
     const settle: (() => void)[] = [];
+    // One entry per submission: where the store asks again, what was said before is replaced.
+    const additions: (readonly Addition[])[] = batch.map(() => []);
     try {
       await store.updateDevices(
         batch.map((submission) => submission.id),
@@ -64,12 +69,15 @@ export function createIntake(store: Pick<Store, 'updateDevices'>, options: Intak
           try {
             const applied = submission.apply(before);
             settle[index] = applied.resolve;
+            additions[index] = applied.additions;
             return applied.after;
           } catch (error) {
             settle[index] = () => submission.reject(error);
+            additions[index] = [];
             return before;
           }
         },
+        () => additions.flat(),
       );
     } catch (error) {
       for (const submission of batch) submission.reject(error);
@@ -83,8 +91,9 @@ export function createIntake(store: Pick<Store, 'updateDevices'>, options: Intak
       if (queue.length >= maxQueued) throw new IntakeFullError(queue.length);
       return new Promise((resolve, reject) => {
         const apply = (before: DeviceRecord | undefined) => {
-          const { after, result } = update(before);
-          return { after, resolve: () => resolve(result) };
+          const { after, result, additions = [] } = update(before);
+          for (const addition of additions) checkAddition(addition);
+          return { after, additions, resolve: () => resolve(result) };
         };
         queue.push({ id, apply, reject });
         working ??= work();
@@ -101,6 +110,7 @@ interface Submission {
   readonly id: DeviceId;
   apply(before: DeviceRecord | undefined): {
     readonly after: DeviceRecord | undefined;
+    readonly additions: readonly Addition[];
     readonly resolve: () => void;
   };
   reject(error: unknown): void;

@@ -5,6 +5,7 @@ import type { DeviceRecord } from '../core/model/device.ts';
 import type { DeviceId } from '../core/model/ids.ts';
 import type { Instant } from '../core/model/time.ts';
 import { createFollowers } from './followers.ts';
+import { createMemorySums } from './memory-sums.ts';
 import {
   type DeviceChange,
   type Journal,
@@ -21,6 +22,7 @@ const PAGE = 500;
 export function createMemoryStore(options: { readonly epoch: string }): Store {
   const devices = new Map<DeviceId, DeviceRecord>();
   const followers = createFollowers(0);
+  const sums = createMemorySums();
   let position = 0;
   let program: PublishedProgram | undefined;
   let journal: Journal = {};
@@ -45,8 +47,8 @@ export function createMemoryStore(options: { readonly epoch: string }): Store {
 
     deviceCount: async () => devices.size,
 
-    async updateDevices(ids, update) {
-      // What `update` says is kept apart until it has spoken for every id, so that a throw leaves nothing behind.
+    async updateDevices(ids, update, additions) {
+      // What is said is kept apart until everybody has spoken, so that a throw leaves nothing behind.
       const pending = new Map<DeviceId, DeviceRecord | undefined>();
       const changes: DeviceChange[] = [];
       for (const [index, id] of ids.entries()) {
@@ -60,6 +62,7 @@ export function createMemoryStore(options: { readonly epoch: string }): Store {
         pending.set(id, after);
         changes.push({ before, after });
       }
+      if (additions !== undefined) sums.write(sums.weigh(additions()));
       for (const [id, record] of pending) {
         if (devices.has(id) !== (record !== undefined)) ordered = undefined;
         if (record === undefined) devices.delete(id);
@@ -71,6 +74,16 @@ export function createMemoryStore(options: { readonly epoch: string }): Store {
       }
       return changes;
     },
+
+    async addUp(additions) {
+      const added = sums.weigh(additions);
+      sums.write(added);
+      return added.counted;
+    },
+
+    sums: sums.sums,
+
+    forgetSums: sums.forgetSums,
 
     async useToken({ token, holder, uses, expiresAt, now }) {
       for (const [id, known] of tokens) if (known.expiresAt <= now) tokens.delete(id);

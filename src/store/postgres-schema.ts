@@ -64,6 +64,26 @@ export const POSTGRES_MIGRATIONS: readonly string[] = [
     PRIMARY KEY (token, holder)
   );
   `,
+  `
+  -- What reports add up to, per interval.
+  CREATE TABLE sums (
+    series   text COLLATE "C" NOT NULL,
+    began_at bigint NOT NULL,                 -- milliseconds
+    name     text COLLATE "C" NOT NULL,
+    sum      double precision NOT NULL,
+    count    bigint NOT NULL,
+    PRIMARY KEY (series, began_at, name)
+  );
+
+  -- How often a key was counted.
+  CREATE TABLE sum_limits (
+    series     text COLLATE "C" NOT NULL,
+    limit_key  text COLLATE "C" NOT NULL,
+    used       bigint NOT NULL,
+    touched_at bigint NOT NULL,               -- milliseconds; the newest interval of what was counted
+    PRIMARY KEY (series, limit_key)
+  );
+  `,
 ];
 
 /** Whoever migrates holds this advisory lock, so that replicas that start together take turns. */

@@ -1,7 +1,7 @@
 /**
  * The store in PostgreSQL, for several replicas. What one of them commits, the others hear of through the feed.
  *
- * Devices are locked in order of id and the feed last, so replicas wait for each other and never in a circle; where one
+ * Devices are locked in order of id, then sums, and the feed last, so replicas wait for each other and never in a circle; where one
  * was faster all the same, the transaction is repeated.
  */
 import assert from 'node:assert/strict';
@@ -14,7 +14,9 @@ import { isOvertaken } from './postgres-errors.ts';
 import { createFeed, writeChanges } from './postgres-feed.ts';
 import { openPostgresReading } from './postgres-reading.ts';
 import { migratePostgres } from './postgres-schema.ts';
+import { addIn, forgetSums, readSums } from './postgres-sums.ts';
 import { type DeviceChange, type Journal, type NextTuf, type Store, TUF_FILE_KEPT_MS } from './store.ts';
+import type { Addition } from './sums.ts';
 
 /** How often a transaction is begun anew because another replica was faster. */
 const ATTEMPTS_MAX = 5;
@@ -64,6 +66,17 @@ function storeOver(database: Database, url: string): Store {
     return rows.map(({ record }) => parse(record) as DeviceRecord);
   }
 
+  /** A transaction that is begun anew where another replica was faster. */
+  async function repeated<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await database.transaction(work);
+      } catch (error) {
+        if (!isOvertaken(error) || attempt === ATTEMPTS_MAX) throw error;
+      }
+    }
+  }
+
   return {
     async epoch() {
       const { rows } = await database.query<{ epoch: string }>('SELECT epoch FROM epoch');
@@ -82,16 +95,16 @@ function storeOver(database: Database, url: string): Store {
       return Number(rows[0]?.count);
     },
 
-    async updateDevices(ids, update) {
-      if (ids.length === 0) return [];
-      for (let attempt = 1; ; attempt++) {
-        try {
-          return await database.transaction((connection) => updateIn(connection, { ids, update, parse }));
-        } catch (error) {
-          if (!isOvertaken(error) || attempt === ATTEMPTS_MAX) throw error;
-        }
-      }
+    async updateDevices(ids, update, additions) {
+      if (ids.length === 0 && additions === undefined) return [];
+      return await repeated((connection) => updateIn(connection, { ids, update, additions, parse }));
     },
+
+    addUp: (additions) => repeated((connection) => addIn(connection, additions)),
+
+    sums: (given) => readSums(database, given),
+
+    forgetSums: (given) => forgetSums(database, given),
 
     follow: feed.follow,
 
@@ -202,10 +215,11 @@ async function updateIn(
   given: {
     readonly ids: readonly DeviceId[];
     readonly update: Parameters<Store['updateDevices']>[1];
+    readonly additions: (() => readonly Addition[]) | undefined;
     readonly parse: (json: string) => unknown;
   },
 ): Promise<readonly DeviceChange[]> {
-  const { ids, update, parse } = given;
+  const { ids, update, additions, parse } = given;
   const { rows } = await connection.query<{ id: DeviceId; record: string }>(
     'SELECT id, record FROM devices WHERE id = ANY($1) ORDER BY id FOR UPDATE',
     [[...new Set(ids)]],
@@ -221,9 +235,10 @@ async function updateIn(
     pending.set(id, after);
     changes.push({ before, after });
   }
-  if (changes.length === 0) return changes;
-  await write(connection, stored, pending);
-  await writeChanges(connection, changes);
+  const added = additions?.() ?? [];
+  if (changes.length > 0) await write(connection, stored, pending);
+  await addIn(connection, added);
+  if (changes.length > 0) await writeChanges(connection, changes);
   return changes;
 }
 

@@ -56,6 +56,26 @@ export const SQLITE_MIGRATIONS: readonly string[] = [
     PRIMARY KEY (token, holder)
   ) STRICT;
   `,
+  `
+  -- What reports add up to, per interval.
+  CREATE TABLE sums (
+    series   TEXT NOT NULL COLLATE BINARY,
+    began_at INTEGER NOT NULL,              -- milliseconds
+    name     TEXT NOT NULL COLLATE BINARY,
+    sum      REAL NOT NULL,
+    count    INTEGER NOT NULL,
+    PRIMARY KEY (series, began_at, name)
+  ) STRICT, WITHOUT ROWID;
+
+  -- How often a key was counted.
+  CREATE TABLE sum_limits (
+    series     TEXT NOT NULL COLLATE BINARY,
+    limit_key  TEXT NOT NULL COLLATE BINARY,
+    used       INTEGER NOT NULL,
+    touched_at INTEGER NOT NULL,            -- milliseconds; the newest interval of what was counted
+    PRIMARY KEY (series, limit_key)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 /**

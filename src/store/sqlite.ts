@@ -16,6 +16,7 @@ import { createFollowers } from './followers.ts';
 import { parseColumn, reporting } from './sqlite-errors.ts';
 import { openSqliteReading } from './sqlite-reading.ts';
 import { migrateSqlite } from './sqlite-schema.ts';
+import { sumsIn } from './sqlite-sums.ts';
 import { type DeviceChange, type Journal, type Store, TUF_FILE_KEPT_MS } from './store.ts';
 import { transaction } from './transaction.ts';
 
@@ -113,6 +114,7 @@ function storeOver(db: DatabaseSync, path: string): Store {
   const retireTufFiles = db.prepare(`
     UPDATE tuf_files SET retired_at = CASE WHEN path IN (SELECT value FROM json_each(?)) THEN NULL ELSE coalesce(retired_at, ?) END`);
   const deleteTufFiles = db.prepare('DELETE FROM tuf_files WHERE retired_at <= ?');
+  const sums = sumsIn(db);
   const followers = createFollowers(Number(db.prepare('SELECT position FROM feed').get()?.['position']));
 
   const parse = (json: unknown) => parseColumn(path, json);
@@ -139,7 +141,7 @@ function storeOver(db: DatabaseSync, path: string): Store {
 
     deviceCount: () => call(() => Number(countDevices.get()?.['count'])),
 
-    updateDevices: (ids, update) =>
+    updateDevices: (ids, update, additions) =>
       call(() => {
         const committed = transaction(db, () => {
           const changes: DeviceChange[] = [];
@@ -154,12 +156,19 @@ function storeOver(db: DatabaseSync, path: string): Store {
             write(id, after);
             changes.push({ before, after });
           }
+          if (additions !== undefined) sums.add(additions());
           const position = changes.length === 0 ? undefined : Number(nextPosition.get()?.['position']);
           return { changes, position };
         });
         if (committed.position !== undefined) followers.tell(committed.changes, committed.position);
         return committed.changes;
       }),
+
+    addUp: (additions) => call(() => transaction(db, () => sums.add(additions))),
+
+    sums: (given) => call(() => sums.read(given)),
+
+    forgetSums: (given) => call(() => transaction(db, () => sums.forget(given))),
 
     useToken: ({ token, holder, uses, expiresAt, now }) =>
       call(() =>

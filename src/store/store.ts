@@ -10,6 +10,7 @@ import type { DeviceRecord } from '../core/model/device.ts';
 import type { DeviceId } from '../core/model/ids.ts';
 import type { Program } from '../core/model/program.ts';
 import { DAY, type DurationMs, type Instant } from '../core/model/time.ts';
+import type { Addition, Sum } from './sums.ts';
 
 export interface Store {
   /** Random, drawn when the store was created: tells this store from one that was lost. */
@@ -26,11 +27,27 @@ export interface Store {
    * order (an id may occur twice: the second call sees the first one's result), and returns its argument where
    * nothing changes. If it throws, nothing is written. Where another process changed one of the devices meanwhile it
    * runs again from the first entry on, and what it said before is forgotten.
+   *
+   * `additions` runs after it, every time, and what it returns is added up in the same transaction, also where no device
+   * changed: both are on disk, or neither. An addition whose limits are full is left out.
    */
   updateDevices(
     ids: readonly DeviceId[],
     update: (before: DeviceRecord | undefined, index: number) => DeviceRecord | undefined,
+    additions?: () => readonly Addition[],
   ): Promise<readonly DeviceChange[]>;
+
+  /**
+   * Adds up, as one durable transaction and in order. Per addition whether it was counted: false where a limit was full.
+   */
+  addUp(additions: readonly Addition[]): Promise<readonly boolean[]>;
+  /** Those of intervals that began at `since` or later, in (bytewise) order of series, interval and name. */
+  sums(given: { readonly series?: string; readonly since?: Instant }): Promise<readonly Sum[]>;
+  /**
+   * Forgets every series that `keep` refuses, with its limits. Of what is posted to us ({@link EXTERNAL_SERIES}) it
+   * forgets the intervals that began before `before`, and the limits that nothing was counted against since.
+   */
+  forgetSums(given: { readonly keep: (series: string) => boolean; readonly before: Instant }): Promise<void>;
 
   /**
    * Notes that a token is used: true where its holder has used it before, or fewer others than it may have. What has expired is

@@ -6,7 +6,7 @@ import type { DeviceId } from '../../src/core/model/ids.ts';
 import type { Program } from '../../src/core/model/program.ts';
 import type { DeviceChange, PublishedProgram, Store } from '../../src/store/store.ts';
 
-interface Engine {
+export interface Engine {
   /** A new, empty store. */
   create(): Promise<Store>;
   /** Closes the store and opens it again; absent where nothing survives. */

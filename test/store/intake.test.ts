@@ -14,6 +14,7 @@ import { createMemoryStore } from '../../src/store/memory.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
 import type { Store } from '../../src/store/store.ts';
 import { device } from './contract.ts';
+import { crash } from './sums-contract.ts';
 
 /** A memory store that notes the size of each commit and does something first: waits, or fails. */
 function watchedStore(beforeCommit: () => void | Promise<void> = () => {}) {
@@ -21,10 +22,10 @@ function watchedStore(beforeCommit: () => void | Promise<void> = () => {}) {
   const commits: number[] = [];
   const watched: Store = {
     ...store,
-    async updateDevices(ids, update) {
+    async updateDevices(ids, update, additions) {
       commits.push(ids.length);
       await beforeCommit();
-      return await store.updateDevices(ids, update);
+      return await store.updateDevices(ids, update, additions);
     },
   };
   return { store: watched, commits };
@@ -125,6 +126,44 @@ describe('the intake', () => {
     expect(settled).toEqual([rejected, rejected, { status: 'fulfilled', value: 1 }]);
     expect(told).toEqual([1]);
     expect(await intake.submit(id('a'), countUp('a'))).toBe(1);
+  });
+
+  test('what is added up is committed with the devices; who throws adds nothing, and nobody else is affected', async () => {
+    const { store, commits } = watchedStore();
+    const intake = createIntake(store);
+    const adding = (name: string, ...amounts: number[]) =>
+      intake.submit(id(name), (before) => ({
+        ...countUp(name)(before),
+        additions: amounts.map((amount) => crash(1, { amount })),
+      }));
+    const settled = await Promise.allSettled([
+      adding('a', 1, 2),
+      adding('b', Number.NaN),
+      intake.submit(id('c'), countUp('c')),
+      adding('a', 4),
+    ]);
+    expect(settled.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'fulfilled']);
+    expect(commits).toEqual([4]);
+    expect((await store.devices({ limit: 10 })).map((record) => record.id)).toEqual(['a', 'c']);
+    expect(await store.sums({})).toEqual(
+      [crash(1, { amount: 7 })].map(({ amount, ...rest }) => ({ ...rest, sum: amount, count: 3 })),
+    );
+  });
+
+  test('where the store asks again, what was added up before is replaced', async () => {
+    const { store } = watchedStore();
+    const twice: Pick<Store, 'updateDevices'> = {
+      async updateDevices(ids, update, additions) {
+        for (const [index, name] of ids.entries()) update(device(name, 7), index);
+        additions?.();
+        return await store.updateDevices(ids, update, additions);
+      },
+    };
+    await createIntake(twice).submit(id('a'), (before) => {
+      if (before === undefined) return { after: device('a'), result: undefined };
+      return { after: before, result: undefined, additions: [crash(1)] };
+    });
+    expect(await store.sums({})).toEqual([]);
   });
 
   test('a full queue refuses at once, and takes more when it has been worked off', async () => {

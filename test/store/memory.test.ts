@@ -1,13 +1,16 @@
 import { describe } from 'vitest';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import { storeContract } from './contract.ts';
+import { sumsContract } from './sums-contract.ts';
 
 describe('the memory store', () => {
   let created = 0;
-  storeContract({
+  const engine = {
     async create() {
       created += 1;
       return createMemoryStore({ epoch: `epoch-${created}` });
     },
-  });
+  };
+  storeContract(engine);
+  sumsContract(engine);
 });

@@ -8,8 +8,9 @@ import { openReading, openStore } from '../../src/store/open.ts';
 import { openPostgresStore } from '../../src/store/postgres.ts';
 import { POSTGRES_MIGRATIONS } from '../../src/store/postgres-schema.ts';
 import type { Store } from '../../src/store/store.ts';
-import { device, followed, published, put, reporting, storeContract } from './contract.ts';
+import { device, type Engine, followed, published, put, reporting, storeContract } from './contract.ts';
 import { PASSWORD, type PostgresServer, startPostgres } from './postgres-server.ts';
+import { crash, sumsContract } from './sums-contract.ts';
 
 let server: PostgresServer;
 beforeAll(async () => {
@@ -48,13 +49,15 @@ describe('the PostgreSQL store', () => {
     urls.set(store, url);
     return store;
   };
-  storeContract({
+  const engine: Engine = {
     create: async () => remember(await server.createSchema()),
     async reopen(store) {
       await store.close();
       return remember(urls.get(store) ?? expect.unreachable());
     },
-  });
+  };
+  storeContract(engine);
+  sumsContract(engine);
 
   test('everything survives close and reopen', async () => {
     const url = await server.createSchema();
@@ -127,6 +130,59 @@ describe('replicas', () => {
     const changes = (await Promise.all(enrolling)).flat();
     expect(changes.map(({ before }) => before?.serial).sort()).toEqual([1, undefined]);
     expect(await one.device(idOf('new'))).toEqual(device('new', 2));
+  });
+
+  test('that add up the same sums and limits in opposite orders count each addition once, within the limits', async () => {
+    const url = await server.createSchema();
+    const replicas = [await openAt(url), await openAt(url), await openAt(url)];
+    const names = Array.from({ length: 20 }, (_, n) => `n${n}`);
+    let made = 0;
+    await Promise.all(
+      replicas.flatMap((store, which) =>
+        Array.from({ length: 10 }, () => {
+          const mine = which % 2 === 0 ? names : names.toReversed();
+          return store.updateDevices(
+            mine.map(idOf),
+            (before, at) => countUp(before, mine[at] ?? ''),
+            () => {
+              made += 1;
+              return mine.flatMap((name) => [
+                crash(1, { name }),
+                crash(2, { name, limits: [{ key: name, max: 7 }] }),
+              ]);
+            },
+          );
+        }),
+      ),
+    );
+    expect(made).toBeGreaterThanOrEqual(30);
+    const [store] = replicas;
+    const counts = (await store?.sums({}))?.map(({ at, count }) => [at, count]);
+    expect(counts).toEqual([...names.map(() => [1, 30]), ...names.map(() => [2, 7])]);
+    expect(await store?.device(idOf('n0'))).toEqual(device('n0', 30));
+  });
+
+  test('whose transaction has to be repeated add up only what they said last', async () => {
+    const url = await server.createSchema();
+    const store = await openAt(url);
+    const holder = await connectedTo(url);
+    // Another replica is about to enrol the device: the insert waits for it, and finds its key taken.
+    await holder.query(
+      `BEGIN; INSERT INTO devices (id, record) VALUES ('new', '${JSON.stringify(device('new'))}')`,
+    );
+    let serial = 0;
+    const enrolling = store.updateDevices(
+      [idOf('new')],
+      (before) => {
+        serial = (before?.serial ?? 0) + 1;
+        return device('new', serial);
+      },
+      () => [crash(serial)],
+    );
+    await waitingForLocks(url, 1);
+    await holder.query('COMMIT');
+    await enrolling;
+    expect((await store.sums({})).map(({ at, count }) => [at, count])).toEqual([[2, 1]]);
   });
 
   test('are not held up by an update of another that threw', async () => {

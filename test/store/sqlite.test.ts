@@ -9,7 +9,8 @@ import type { Revision } from '../../src/core/model/ids.ts';
 import { openSqliteStore } from '../../src/store/sqlite.ts';
 import { migrateSqlite, SQLITE_MIGRATIONS } from '../../src/store/sqlite-schema.ts';
 import type { Store } from '../../src/store/store.ts';
-import { device, published, put, reporting, storeContract } from './contract.ts';
+import { device, type Engine, published, put, reporting, storeContract } from './contract.ts';
+import { sumsContract } from './sums-contract.ts';
 
 let folder: string;
 beforeAll(async () => {
@@ -36,13 +37,15 @@ describe('the SQLite store', () => {
     paths.set(store, path);
     return store;
   };
-  storeContract({
+  const engine: Engine = {
     create: () => remember(newPath()),
     async reopen(store) {
       await store.close();
       return remember(paths.get(store) ?? expect.unreachable());
     },
-  });
+  };
+  storeContract(engine);
+  sumsContract(engine);
 
   test('everything survives close and reopen', async () => {
     const path = newPath();
