@@ -5,6 +5,7 @@ import type { DeviceRecord } from '../core/model/device.ts';
 import type { DeviceId } from '../core/model/ids.ts';
 import type { Instant } from '../core/model/time.ts';
 import { createFollowers } from './followers.ts';
+import { createMemoryOutbox } from './memory-outbox.ts';
 import { createMemorySums } from './memory-sums.ts';
 import {
   type DeviceChange,
@@ -92,6 +93,8 @@ export function createMemoryStore(options: { readonly epoch: string }): Store {
       tokens.set(token, { holders: holders.add(holder), expiresAt });
       return true;
     },
+
+    outbox: createMemoryOutbox(),
 
     follow: followers.follow,
 

@@ -84,6 +84,20 @@ export const POSTGRES_MIGRATIONS: readonly string[] = [
     PRIMARY KEY (series, limit_key)
   );
   `,
+  `
+  CREATE TABLE outbox (
+    id         text COLLATE "C" PRIMARY KEY,
+    receiver   text NOT NULL,
+    body       text NOT NULL,                 -- JSON; empty once it is settled
+    created_at bigint NOT NULL,               -- milliseconds, like all of these
+    tries      integer NOT NULL DEFAULT 0,
+    due_at     bigint NOT NULL,               -- while it is lent, when the loan ends
+    last_error text,
+    settled_at bigint                         -- when it was delivered or given up
+  );
+  CREATE INDEX outbox_waiting ON outbox (due_at) WHERE settled_at IS NULL;
+  CREATE INDEX outbox_settled ON outbox (settled_at) WHERE settled_at IS NOT NULL;
+  `,
 ];
 
 /** Whoever migrates holds this advisory lock, so that replicas that start together take turns. */

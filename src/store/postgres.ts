@@ -12,6 +12,7 @@ import { StoreError } from './errors.ts';
 import { type Connection, type Database, openDatabase } from './postgres-connection.ts';
 import { isOvertaken } from './postgres-errors.ts';
 import { createFeed, writeChanges } from './postgres-feed.ts';
+import { outboxIn } from './postgres-outbox.ts';
 import { openPostgresReading } from './postgres-reading.ts';
 import { migratePostgres } from './postgres-schema.ts';
 import { addIn, forgetSums, readSums } from './postgres-sums.ts';
@@ -105,6 +106,8 @@ function storeOver(database: Database, url: string): Store {
     sums: (given) => readSums(database, given),
 
     forgetSums: (given) => forgetSums(database, given),
+
+    outbox: outboxIn(database),
 
     follow: feed.follow,
 

@@ -76,6 +76,20 @@ export const SQLITE_MIGRATIONS: readonly string[] = [
     PRIMARY KEY (series, limit_key)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  CREATE TABLE outbox (
+    id         TEXT PRIMARY KEY COLLATE BINARY,
+    receiver   TEXT NOT NULL,
+    body       TEXT NOT NULL,               -- JSON; empty once it is settled
+    created_at INTEGER NOT NULL,            -- milliseconds, like all of these
+    tries      INTEGER NOT NULL DEFAULT 0,
+    due_at     INTEGER NOT NULL,            -- while it is lent, when the loan ends
+    last_error TEXT,
+    settled_at INTEGER                      -- when it was delivered or given up
+  ) STRICT;
+  CREATE INDEX outbox_waiting ON outbox (due_at) WHERE settled_at IS NULL;
+  CREATE INDEX outbox_settled ON outbox (settled_at) WHERE settled_at IS NOT NULL;
+  `,
 ];
 
 /**

@@ -14,6 +14,7 @@ import type { Program } from '../core/model/program.ts';
 import { StoreError } from './errors.ts';
 import { createFollowers } from './followers.ts';
 import { parseColumn, reporting } from './sqlite-errors.ts';
+import { outboxIn } from './sqlite-outbox.ts';
 import { openSqliteReading } from './sqlite-reading.ts';
 import { migrateSqlite } from './sqlite-schema.ts';
 import { sumsIn } from './sqlite-sums.ts';
@@ -177,6 +178,8 @@ function storeOver(db: DatabaseSync, path: string): Store {
           return insertTokenUse.run(token, holder, expiresAt, uses).changes === 1;
         }),
       ),
+
+    outbox: outboxIn(db, call),
 
     follow: followers.follow,
 

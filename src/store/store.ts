@@ -10,6 +10,7 @@ import type { DeviceRecord } from '../core/model/device.ts';
 import type { DeviceId } from '../core/model/ids.ts';
 import type { Program } from '../core/model/program.ts';
 import { DAY, type DurationMs, type Instant } from '../core/model/time.ts';
+import type { Outbox } from './outbox.ts';
 import type { Addition, Sum } from './sums.ts';
 
 export interface Store {
@@ -54,6 +55,9 @@ export interface Store {
    * forgotten.
    */
   useToken(use: TokenUse): Promise<boolean>;
+
+  /** Messages to deliver at least once. */
+  readonly outbox: Outbox;
 
   readonly follow: Follow;
   /** All devices as of one moment. Close it soon: what it sees cannot be cleaned up while it is open. */

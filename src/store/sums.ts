@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import type { Instant } from '../core/model/time.ts';
+import { compareText, isText, textExpected } from './text.ts';
 
 /** An amount that a report adds to a sum. */
 export interface Addition {
@@ -92,17 +93,6 @@ function checkTexts({ series, name, limits }: Addition): void {
   }
 }
 
-/** Whether every engine gives `text` back as it is: PostgreSQL takes neither NUL nor half a character. */
-export function isText(text: string, lengthMax: number): boolean {
-  return text.length > 0 && text.length <= lengthMax && text.isWellFormed() && !text.includes('\0');
-}
-
-/** What to say of one that is not. */
-export function textExpected(where: string, text: string, lengthMax: number): string {
-  const found = text.length > lengthMax ? `${text.length} characters` : JSON.stringify(text);
-  return `${where}: expected 1 to ${lengthMax} characters of Unicode without NUL, found ${found}; mend it where it is made`;
-}
-
 /** Adds up what is to be counted, in order. `stored` tells how a limit stands; it is asked once for each. */
 export function addedUp(
   additions: readonly Addition[],
@@ -155,7 +145,7 @@ export function addedUp(
   return {
     sums: [...sums.values()]
       .flatMap((ofSeries) => [...ofSeries.values()].flatMap((ofInterval) => [...ofInterval.values()]))
-      .sort((a, b) => compare(a.series, b.series) || a.at - b.at || compare(a.name, b.name)),
+      .sort((a, b) => compareText(a.series, b.series) || a.at - b.at || compareText(a.name, b.name)),
     limits: [...limits.values()]
       .flatMap((ofSeries) => [...ofSeries.values()])
       .flatMap(({ isChanged, ...use }) => (isChanged ? [use] : [])),
@@ -173,10 +163,4 @@ function entry<K, V>(map: Map<K, V>, key: K, create: () => V): V {
   const created = create();
   map.set(key, created);
   return created;
-}
-
-/** In the same order everywhere, which is all that locks need. */
-function compare(a: string, b: string): number {
-  if (a === b) return 0;
-  return a < b ? -1 : 1;
 }

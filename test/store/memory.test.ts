@@ -1,6 +1,7 @@
 import { describe } from 'vitest';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import { storeContract } from './contract.ts';
+import { outboxContract } from './outbox-contract.ts';
 import { sumsContract } from './sums-contract.ts';
 
 describe('the memory store', () => {
@@ -13,4 +14,5 @@ describe('the memory store', () => {
   };
   storeContract(engine);
   sumsContract(engine);
+  outboxContract(engine);
 });

@@ -9,6 +9,7 @@ import { openPostgresStore } from '../../src/store/postgres.ts';
 import { POSTGRES_MIGRATIONS } from '../../src/store/postgres-schema.ts';
 import type { Store } from '../../src/store/store.ts';
 import { device, type Engine, followed, published, put, reporting, storeContract } from './contract.ts';
+import { message, outboxContract } from './outbox-contract.ts';
 import { PASSWORD, type PostgresServer, startPostgres } from './postgres-server.ts';
 import { crash, sumsContract } from './sums-contract.ts';
 
@@ -58,6 +59,7 @@ describe('the PostgreSQL store', () => {
   };
   storeContract(engine);
   sumsContract(engine);
+  outboxContract(engine);
 
   test('everything survives close and reopen', async () => {
     const url = await server.createSchema();
@@ -183,6 +185,28 @@ describe('replicas', () => {
     await holder.query('COMMIT');
     await enrolling;
     expect((await store.sums({})).map(({ at, count }) => [at, count])).toEqual([[2, 1]]);
+  });
+
+  test('that empty one outbox at once get each message once while it is lent', async () => {
+    const url = await server.createSchema();
+    const replicas = [await openAt(url), await openAt(url)];
+    const messages = Array.from({ length: 200 }, (_, n) => message(`m${n}`, n));
+    // Both noticed the same, as replicas do.
+    await Promise.all(
+      replicas.map(({ outbox }, which) => outbox.put(which === 0 ? messages : messages.toReversed())),
+    );
+    const loans = await Promise.all(
+      Array.from({ length: 40 }, (_, n) =>
+        replicas[n % 2]?.outbox.take({ now: 1000, limit: 7, lentUntil: 2000 }),
+      ),
+    );
+    const taken = loans.flat().map((taking) => taking?.id);
+    expect(new Set(taken).size).toBe(taken.length);
+    // Who found others busy with what is due may have gone away with less than there was.
+    const left = await replicas[0]?.outbox.take({ now: 1999, limit: 1000, lentUntil: 2000 });
+    expect(taken.length + (left?.length ?? 0)).toBe(200);
+    expect(await replicas[1]?.outbox.take({ now: 1999, limit: 1000, lentUntil: 2000 })).toEqual([]);
+    expect(await replicas[1]?.outbox.take({ now: 2000, limit: 1000, lentUntil: 3000 })).toHaveLength(200);
   });
 
   test('are not held up by an update of another that threw', async () => {

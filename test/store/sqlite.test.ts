@@ -10,6 +10,7 @@ import { openSqliteStore } from '../../src/store/sqlite.ts';
 import { migrateSqlite, SQLITE_MIGRATIONS } from '../../src/store/sqlite-schema.ts';
 import type { Store } from '../../src/store/store.ts';
 import { device, type Engine, published, put, reporting, storeContract } from './contract.ts';
+import { outboxContract } from './outbox-contract.ts';
 import { sumsContract } from './sums-contract.ts';
 
 let folder: string;
@@ -46,6 +47,7 @@ describe('the SQLite store', () => {
   };
   storeContract(engine);
   sumsContract(engine);
+  outboxContract(engine);
 
   test('everything survives close and reopen', async () => {
     const path = newPath();
