@@ -2,11 +2,15 @@
  * The commands, their options and their help. Each command's code is loaded when it is run, so that `--help` does not
  * wait for what it does not need.
  */
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import manifest from '../../package.json' with { type: 'json' };
+import { STAGE_BASES } from '../core/estimate/adaptive-duration.ts';
+import { CIRCUMSTANCES } from '../core/estimate/circumstances.ts';
+import { BUG_CLASSES } from '../core/estimate/duration.ts';
 import type { ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
 import type { EntryOptions } from './operation-entry.ts';
+import { amount, duration, percentage, ratio, wholeNumber, wholeNumberOrNone } from './option-values.ts';
 
 /** `onExit` is told how the command that was run ended. */
 export function createProgram(io: Io, onExit: (code: ExitCode) => void): Command {
@@ -39,6 +43,7 @@ export function createProgram(io: Io, onExit: (code: ExitCode) => void): Command
     .action(async (folder) => ends((await import('./init.ts')).run({ folder }, io)));
 
   addServing(program, io, ends);
+  addPlan(program, io, ends);
 
   command(program, 'status', 'what is in force, what moves, what does not and why')
     .argument('[rollout]', 'this one only, in detail')
@@ -150,6 +155,72 @@ function addServing(program: Command, io: Io, ends: Ends): void {
     .addOption(dataFolder())
     .addHelpText('after', examples('demo', 'demo --once'))
     .action(async (options) => ends((await import('./demo.ts')).run(options, io)));
+}
+
+/** What a rollout would take and cost, before anything is committed. */
+function addPlan(program: Command, io: Io, ends: Ends): void {
+  const plan = command(program, 'plan', 'how long stages are to last, and whether waiting pays');
+
+  const stage = command(plan, 'duration', 'how long a stage must last for a bug to show in it')
+    .requiredOption('--devices <number>', 'devices in the stage', wholeNumber)
+    .requiredOption('--failure-rate <percentage>', 'the share of them that the bug makes fail', percentage)
+    .requiredOption(
+      '--mttf <duration>',
+      'mean time to failure: how long one that fails runs before it does',
+      duration,
+    )
+    .addOption(
+      new Option('--confidence <percentage>', 'the share of the failures that is to have shown')
+        .argParser(percentage)
+        .default(0.95, '95%'),
+    )
+    .addOption(
+      new Option('--stage <kind>', 'what the stage is for')
+        .choices(Object.keys(STAGE_BASES))
+        .default('canary'),
+    )
+    .addOption(new Option('--bug-class <class>', 'sets a minimum').choices(Object.keys(BUG_CLASSES)))
+    .option('--rare-bug-rate <share>', 'how likely a bug that shows rarely is: 0.2 or 20%', ratio, 0)
+    .option(
+      '--fleet-size <number>',
+      'all devices that the rollout reaches: what halting spares',
+      wholeNumber,
+    );
+  for (const [name, { pace, words }] of Object.entries(CIRCUMSTANCES)) {
+    const circumstance = new Option(`--${kebabCase(name)}`, `${pace}: ${words}`);
+    stage.addOption(name === 'weakRollback' ? circumstance.conflicts('strongRollback') : circumstance);
+  }
+  stage
+    .addOption(format())
+    .addHelpText(
+      'after',
+      examples(
+        'plan duration --devices 1000 --failure-rate 0.5% --mttf 4h',
+        'plan duration --devices 1250 --failure-rate 0.5% --mttf 4h --bug-class moderate --rare-bug-rate 0.2 --safety-critical',
+        'plan duration --stage full --devices 173750 --failure-rate 0.02% --mttf 1d --format json | jq .recommendedMs',
+      ),
+    )
+    .action(async (options) => ends((await import('./plan-duration.ts')).run(options, io)));
+
+  command(plan, 'cost', 'whether a slow rollout pays: what a bug costs, and what the delay does')
+    .requiredOption('--fast <duration>', 'how long the fast rollout takes', duration)
+    .requiredOption('--slow <duration>', 'how long the slow one takes', duration)
+    .requiredOption(
+      '--affected-fast <number>',
+      'devices that a bug reaches in the fast one',
+      wholeNumberOrNone,
+    )
+    .requiredOption('--affected-slow <number>', 'devices that it reaches in the slow one', wholeNumberOrNone)
+    .requiredOption('--cost-per-device <dollars>', 'what each of them costs', amount)
+    .requiredOption('--delay-cost <dollars>', 'what it costs in all that the slow one ends later', amount)
+    .addOption(format())
+    .addHelpText(
+      'after',
+      examples(
+        'plan cost --fast 9d --slow 6w --affected-fast 10000 --affected-slow 1000 --cost-per-device 200 --delay-cost 80000',
+      ),
+    )
+    .action(async (options) => ends((await import('./plan-cost.ts')).run(options, io)));
 }
 
 /** What people do to rollouts: each makes one commit. */
@@ -340,6 +411,11 @@ function addTrust(program: Command, io: Io, ends: Ends): void {
     .action(async (role, options) => ends((await import('./trust-rotate.ts')).run({ role, ...options }, io)));
 }
 
+/** `weakRollback` → `weak-rollback`: commander's own way back from an option's property to its flag. */
+function kebabCase(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
 function command(parent: Command, name: string, description: string): Command {
   return parent.command(name).description(description);
 }
@@ -365,11 +441,6 @@ function repositoryOrAddress(): Option {
   return new Option('--repo <place>', 'the fleet repository: a path, or an address that git clones').default(
     '.',
   );
-}
-
-function wholeNumber(text: string): number {
-  if (/^[1-9][0-9]{0,8}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError('It must be a positive whole number.');
 }
 
 function branch(): Option {
