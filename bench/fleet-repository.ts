@@ -89,6 +89,7 @@ function succeeded(
         minExposureHours: 0,
         stuckAfterMs: 259_200_000,
         gates,
+        alpha: 0.05,
         closedAt: AT,
       },
     ],

@@ -1,4 +1,5 @@
 /** What bench/recount.ts measures, as a child process: `DEVICES`. */
+
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -8,6 +9,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { subjectOf } from '../src/core/assign/subject.ts';
 import { emptyTally } from '../src/core/assign/tally.ts';
 import type { DeviceRecord } from '../src/core/model/device.ts';
+import type { ExpressionGate } from '../src/core/model/gate.ts';
 import type { CommitId, DeviceId, Revision, RolloutName, SnapshotId } from '../src/core/model/ids.ts';
 import type { Program, ProgramRevision, ProgramRollout } from '../src/core/model/program.ts';
 import { HOUR } from '../src/core/model/time.ts';
@@ -28,9 +30,9 @@ const BATCH = 10_000;
 const LOWEST = '0'.repeat(16) as typeof HIGHEST_SCORE;
 
 const CONDITION = "tags.product = 'app' AND tags.environment = 'prod'";
-const GATES = [
-  { name: 'health', expression: 'runtime_healthy && adapter_connected' },
-  { name: 'telemetry', expression: 'gap < 10s && drops == 0' },
+const GATES: readonly ExpressionGate[] = [
+  { name: 'health', kind: 'expression', expression: 'runtime_healthy && adapter_connected' },
+  { name: 'telemetry', kind: 'expression', expression: 'gap < 10s && drops == 0' },
 ];
 
 const devices = Number(process.argv[2]);

@@ -79,9 +79,9 @@ export function createDemoView(out: Output): DemoView {
     },
 
     progress(state, now) {
-      const { wanted, outcomes, tally, report } = state;
+      const { wanted, outcomes, tally, report, gates } = state;
       if (wanted?.desired === undefined) return;
-      const statuses = rolloutStatuses({ desired: wanted.desired, outcomes, tally, report });
+      const statuses = rolloutStatuses({ desired: wanted.desired, outcomes, tally, report, gates });
       const rollout = statuses.find(({ name }) => name === STORY_ROLLOUT);
       if (rollout === undefined) return;
       if (out.isTerminal) {

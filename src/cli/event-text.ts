@@ -59,13 +59,18 @@ function gateLines({ attempt, stage: name, verdict }: Decision): readonly string
   const stage = verdict === undefined ? undefined : attempt.stages.find((each) => each.name === name);
   const gates = stage?.verdict?.gates ?? [];
   if (gates.length === 0) return [];
-  const said = gates
+  const ofDevices = gates.flatMap((gate) => ('fails' in gate ? [gate] : []));
+  const ofStage = gates.flatMap((gate) => ('state' in gate ? [gate] : []));
+  const said = ofDevices
     .toSorted((a, b) => b.fails - a.fails)
     .map(({ name: gate, holds, fails, missing }) => {
       const not = [fails > 0 ? `fails on ${fails}` : '', missing > 0 ? `unheard of on ${missing}` : ''];
       return `${gate} ${[`holds on ${holds}`, ...not.filter((text) => text !== '')].join(', ')}`;
     });
-  return [`  gates: ${said.join('; ')}`];
+  return [
+    ...(said.length === 0 ? [] : [`  gates: ${said.join('; ')}`]),
+    ...ofStage.map(({ name: gate, because }) => `  gate ${gate}: ${because}`),
+  ];
 }
 
 function short(oid: string): string {

@@ -2,6 +2,7 @@
  * What one snapshot says differently from another, in words: what it means for devices, rollout by rollout. Only what
  * the planner sees counts; a comment that moved is no change.
  */
+import { describeGate } from '../core/gates/describe.ts';
 import type { DesiredState, Fleet, InstallWindow, Rollout, Stage, Start } from '../core/model/desired.ts';
 import { shortRevision } from '../core/model/ids.ts';
 import { formatDuration, formatInstant } from '../core/model/time.ts';
@@ -76,6 +77,8 @@ const ROLLOUT_FIELDS: Fields<Rollout> = {
   onFailure: ['on failure', ({ onFailure }) => onFailure],
   installWindow: ['install window', ({ installWindow }) => windowText(installWindow)],
   seed: ['seed', ({ seed }) => seed ?? 'drawn'],
+  alpha: ['alpha', ({ alpha }) => `${100 * alpha}%`],
+  exclude: ['excludes', ({ exclude }) => exclude ?? 'none'],
   owner: ['owner', ({ owner }) => owner],
 };
 
@@ -85,6 +88,7 @@ const STAGE_FIELDS: Fields<Stage> = {
   unit: ['unit', ({ unit }) => unit],
   mode: ['mode', ({ mode }) => mode],
   soakMs: ['soak', ({ soakMs }) => formatDuration(soakMs)],
+  soakMaxMs: ['longest soak', ({ soakMs, soakMaxMs = soakMs }) => formatDuration(soakMaxMs)],
   successThreshold: ['success threshold', ({ successThreshold }) => formatThreshold(successThreshold)],
   errorThreshold: ['error threshold', ({ errorThreshold }) => formatThreshold(errorThreshold)],
   minExposureHours: ['exposure', ({ minExposureHours }) => `${minExposureHours}h`],
@@ -116,7 +120,7 @@ function revisionWords(before: Rollout, after: Rollout): string[] {
 
 function gateWords(before: Rollout, after: Rollout): string[] {
   const [old, now] = [before, after].map(
-    ({ gates }) => new Map(gates.map(({ name, expression }) => [name, expression])),
+    ({ gates }) => new Map(gates.map((gate) => [gate.name, describeGate(gate)])),
   );
   return [...new Set([...(old?.keys() ?? []), ...(now?.keys() ?? [])])].flatMap((name) => {
     const [was, is] = [old?.get(name), now?.get(name)];

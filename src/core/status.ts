@@ -4,12 +4,24 @@
  */
 
 import type { DeviceStatus } from './assign/standing.ts';
-import { emptyRolloutTally, emptyStageTally, emptyTally, type Tally } from './assign/tally.ts';
+import {
+  emptyRolloutTally,
+  emptyStageTally,
+  emptyTally,
+  type RolloutTally,
+  type Tally,
+} from './assign/tally.ts';
+import { describeGate } from './gates/describe.ts';
+import type { GateReading } from './gates/reading.ts';
+import { alphaOf } from './gates/replay.ts';
 import type { DesiredState, Rollout, Stage } from './model/desired.ts';
+import { isExpression } from './model/gate.ts';
 import type { CommitId, Revision, RolloutName, SnapshotId } from './model/ids.ts';
 import {
   type Attempt,
+  type Breach,
   type Cause,
+  type Concern,
   isFinished,
   knownGoodOf,
   type Outcomes,
@@ -21,7 +33,7 @@ import {
   type Transition,
 } from './model/outcome.ts';
 import type { Instant } from './model/time.ts';
-import type { RolloutReport } from './plan/contract.ts';
+import type { Plan, RolloutReport } from './plan/contract.ts';
 import { isEmergency } from './plan/emergency.ts';
 import { formatSize, formatThreshold } from './select/size.ts';
 
@@ -31,6 +43,7 @@ export const ROLLOUT_STATES: readonly RolloutStatus['state'][] = Object.keys({
   waitingForApproval: true,
   ready: true,
   running: true,
+  monitoring: true,
   paused: true,
   succeeded: true,
   stopped: true,
@@ -63,6 +76,26 @@ export interface RolloutStatus {
   readonly knownGood?: KnownGoodStatus;
   readonly restored?: Restored;
   readonly history: readonly Transition[];
+  /** The gates of the stage at hand; of none, once the attempt has ended. */
+  readonly gates: readonly GateStatus[];
+  /** The last breach of the attempt, and what it asks of people. */
+  readonly breach?: Breach;
+  /** What goes on and is to be looked at. */
+  readonly concerns: readonly Concern[];
+}
+
+export interface GateStatus {
+  readonly name: string;
+  readonly stage: string;
+  /** The rule in a few words. */
+  readonly rule: string;
+  /** `missing`: it cannot say that all is well. An expression halts nothing by itself: devices that it fails on count as failed. */
+  readonly state: GateReading['state'];
+  readonly because: string;
+  readonly ratio?: number;
+  /** Natural logarithm of the evidence, and from where on it halts. */
+  readonly logEvidence?: number;
+  readonly logLimit?: number;
 }
 
 /** target ⊇ actual = healthy + unhealthy + unknown. */
@@ -117,6 +150,7 @@ export function rolloutStatuses(given: {
   outcomes: Outcomes;
   tally: Tally;
   report: readonly RolloutReport[];
+  gates: Plan['gates'];
 }): readonly RolloutStatus[] {
   const { desired, outcomes, tally, report } = given;
   return [...desired.rollouts.values()]
@@ -149,6 +183,9 @@ export function rolloutStatuses(given: {
         ...(knownGood === undefined ? {} : { knownGood: knownGoodStatus(knownGood) }),
         ...(latest?.restored === undefined ? {} : { restored: latest.restored }),
         history: latest?.history ?? [],
+        gates: gateStatuses(latest, counted, given.gates.get(rollout.name) ?? []),
+        ...(latest?.breach === undefined ? {} : { breach: latest.breach }),
+        concerns: latest?.concerns ?? [],
       };
     });
 }
@@ -157,6 +194,37 @@ function knownGoodStatus(attempt: Attempt): KnownGoodStatus {
   const { attempt: number, revision, manifest, snapshot, commit } = attempt;
   return { attempt: number, revision, distributionSet: manifest.distributionSet, snapshot, commit };
 }
+
+function gateStatuses(
+  latest: Attempt | undefined,
+  tally: RolloutTally,
+  readings: readonly GateReading[],
+): readonly GateStatus[] {
+  const stage = latest?.stages.at(-1);
+  if (latest === undefined || stage === undefined || isFinished(latest)) return [];
+  const counts = tally.stages[latest.stages.length - 1]?.gates;
+  return stage.gates.map((gate): GateStatus => {
+    const common = { name: gate.name, stage: stage.name, rule: describeGate(gate) };
+    if (isExpression(gate)) {
+      const { holds = 0, fails = 0, missing = 0 } = counts?.get(gate.name) ?? {};
+      const state = holds > 0 && missing === 0 ? 'holds' : 'missing';
+      const because = `it holds on ${holds} devices, fails on ${fails}, and ${missing} have not said what it needs`;
+      return { ...common, state, because };
+    }
+    const { state, because, ratio, logEvidence } = readings.find(({ name }) => name === gate.name) ?? UNREAD;
+    return {
+      ...common,
+      state,
+      because,
+      ...(ratio === undefined || !Number.isFinite(ratio) ? {} : { ratio }),
+      ...(logEvidence === undefined || !Number.isFinite(logEvidence)
+        ? {}
+        : { logEvidence, logLimit: -Math.log(alphaOf(stage)) }),
+    };
+  });
+}
+
+const UNREAD: GateReading = { name: '', state: 'missing', because: 'it has not been looked at yet' };
 
 /** Opened stages as recorded, then the declared ones to come. A finished attempt's counts are those of its verdicts. */
 function stageStatuses(

@@ -12,12 +12,12 @@ import { canonicalJson, sha256Hex } from '../core/model/manifest.ts';
 import { atOnce, type Stepwise } from '../turns.ts';
 import type { ParsedDocument, Report, SourceDocument } from './document.ts';
 import { normaliseFlag } from './flags.ts';
+import { normaliseGate } from './gates.ts';
 import { PLACES } from './kinds.ts';
 import { createMemory } from './memory.ts';
 import {
   checkCondition,
   checkDistributionSet,
-  checkGate,
   checkStageNames,
   checkWindow,
   normaliseDevices,
@@ -98,7 +98,7 @@ export function* loadingDesired(
   const rollouts = new Map<RolloutName, Desired.Rollout>();
   const paths = new Map<RolloutName, readonly string[]>();
   for (const document of index.all('Rollout')) {
-    const resolved = resolveRollout(document, index);
+    const resolved = resolveRollout(document, index, report);
     const rollout = normaliseRollout(resolved, report);
     paths.set(document.name as RolloutName, resolved.files);
     if (rollout === undefined) continue;
@@ -259,10 +259,9 @@ function* checkShared(
     yield;
   }
   for (const document of index.all('Gate')) {
-    const place = { document, path: ['spec', 'expression'] };
-    rememberCheck(document, [], report, (told) =>
-      checkGate({ text: document.data.spec.expression, place }, told),
-    );
+    rememberCheck(document, [], report, (told) => {
+      normaliseGate(document.name, document.data.spec, { document, path: ['spec'] }, told);
+    });
     yield;
   }
   for (const document of index.all('Group')) {

@@ -2,7 +2,6 @@
  * Documents → desired state: expands shorthands, fills in defaults, and checks what a schema cannot: that conditions
  * and gate expressions can be read, and that names inside one document fit together.
  */
-import { compileGate } from '../core/gates/expression.ts';
 import type * as Desired from '../core/model/desired.ts';
 import type { DeviceId, Revision, RolloutName } from '../core/model/ids.ts';
 import { type Manifest, type Module, revisionOf } from '../core/model/manifest.ts';
@@ -11,12 +10,13 @@ import { EMERGENCY_STAGE } from '../core/plan/emergency.ts';
 import { parseCondition } from '../core/target/condition.ts';
 import type { Stepwise } from '../turns.ts';
 import { type Place, type Report, type SourceDocument, whereIs } from './document.ts';
+import { normaliseGate } from './gates.ts';
 import { checkTimeZone, normaliseWindow, reportSleepers } from './install-window.ts';
 import { createMemory } from './memory.ts';
 import { show, withoutColumn } from './problem.ts';
 import { parseInstant, parseShare, parseSize, parseThreshold } from './quantity.ts';
 import type { Index, ResolvedRollout, Written } from './references.ts';
-import type { DistributionSet, Rollout, Stage, StageEntry } from './types.generated.ts';
+import type { DistributionSet, Rollout, Soak, Stage, StageEntry } from './types.generated.ts';
 
 /** What holds where a document does not say. */
 export const DEFAULTS = {
@@ -24,6 +24,7 @@ export const DEFAULTS = {
   timezone: 'UTC',
   start: 'onMerge',
   onFailure: 'ladder',
+  alpha: '5%',
   moduleStatus: 'running',
   restartPolicy: 'always',
 } as const;
@@ -68,7 +69,7 @@ export function normaliseRollout(resolved: ResolvedRollout, report: Report): Des
   const inputs = [
     distributionSet,
     condition?.place.document,
-    ...gates.map(({ expression }) => expression.place.document),
+    ...gates.map(({ place }) => place.document),
     stages !== undefined && 'list' in stages ? stages.place.document : stages?.split,
   ];
   return rememberRollout(document, inputs, report, (told) => makeRollout(resolved, told));
@@ -80,9 +81,14 @@ function makeRollout(resolved: ResolvedRollout, report: Report): Desired.Rollout
   const { document, distributionSet, condition } = resolved;
   const { metadata, spec } = document.data;
   if (condition?.place.document === document) checkCondition(condition, report);
-  for (const { expression } of resolved.gates) {
-    if (expression.place.document === document) checkGate(expression, report);
-  }
+  const excluded = spec.exclude;
+  if (excluded !== undefined)
+    checkCondition({ text: excluded, place: { document, path: ['spec', 'exclude'] } }, report);
+  // What is wrong in a document that is shared is said there, once.
+  const told = (place: Place): Report => (place.document === document ? report : reportNothing);
+  const gates = resolved.gates.flatMap(
+    ({ name, rule, place }) => normaliseGate(name, rule, place, told(place)) ?? [],
+  );
   const stages = stagesOf(resolved, report);
   const start = startOf(document, report);
   const onFailure = onFailureOf(document, report);
@@ -99,10 +105,12 @@ function makeRollout(resolved: ResolvedRollout, report: Report): Desired.Rollout
     manifest,
     revision,
     condition: condition.text.trim(),
+    ...(excluded === undefined ? {} : { exclude: excluded.trim() }),
     priority: spec.priority,
     start,
     suspend: spec.suspend ?? false,
-    gates: resolved.gates.map(({ name, expression }) => ({ name, expression: expression.text.trim() })),
+    gates,
+    alpha: alphaOf(document, report),
     stages,
     onFailure,
     ...(installWindow === undefined ? {} : { installWindow }),
@@ -232,11 +240,6 @@ export function checkCondition({ text, place }: Written, report: Report): void {
   if (!parsed.ok) report({ ...place, offset: parsed.offset }, 'condition', withoutColumn(parsed.message));
 }
 
-export function checkGate({ text, place }: Written, report: Report): void {
-  const compiled = compileGate(text);
-  if (!compiled.ok) report({ ...place, offset: compiled.offset }, 'gate', withoutColumn(compiled.message));
-}
-
 /** Stages of one name would be one to the outcomes. */
 export function checkStageNames(list: readonly StageEntry[], place: Place, report: Report): void {
   const names = list.map((entry) => ({ name: expand(entry).name }));
@@ -307,7 +310,7 @@ function stageOf(stage: StageWithSize, spec: Rollout['spec'], gates: readonly st
     size,
     unit,
     mode: stage.mode ?? (size.kind === 'count' ? 'incremental' : 'cumulative'),
-    soakMs: durationOf(stage.soak ?? STAGE_DEFAULTS.soak),
+    ...soakOf(stage.soak ?? STAGE_DEFAULTS.soak),
     successThreshold: threshold('successThreshold'),
     errorThreshold: threshold('errorThreshold'),
     minExposureHours: stage.minExposure ?? STAGE_DEFAULTS.minExposure,
@@ -318,6 +321,22 @@ function stageOf(stage: StageWithSize, spec: Rollout['spec'], gates: readonly st
     rampMs: durationOf(stage.ramp ?? STAGE_DEFAULTS.ramp),
     holdback: valid(parseShare(holdback), holdback),
   };
+}
+
+function soakOf(soak: Soak): Pick<Desired.Stage, 'soakMs' | 'soakMaxMs'> {
+  if (typeof soak === 'string') return { soakMs: durationOf(soak) };
+  const [soakMs, soakMaxMs] = [durationOf(soak.min), durationOf(soak.max)];
+  return { soakMs, soakMaxMs: Math.max(soakMs, soakMaxMs) };
+}
+
+function alphaOf(document: SourceDocument<'Rollout'>, report: Report): number {
+  const written = document.data.spec.alpha ?? DEFAULTS.alpha;
+  const { numerator, denominator } = valid(parseShare(written), written);
+  const alpha = numerator / denominator;
+  if (alpha > 0 && alpha < 1) return alpha;
+  const message = `alpha is more than 0% and less than 100%, found ${show(written)}; 5% is usual`;
+  report({ document, path: ['spec', 'alpha'] }, 'gate', message);
+  return 0.05;
 }
 
 function startOf(document: SourceDocument<'Rollout'>, report: Report): Desired.Start {

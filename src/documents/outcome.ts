@@ -10,7 +10,19 @@ import type { Fraction, Threshold } from '../core/model/desired.ts';
 import { shortRevision } from '../core/model/ids.ts';
 import { revisionOf } from '../core/model/manifest.ts';
 import type { Admission, Attempt, Restored, StageOutcome } from '../core/model/outcome.ts';
-import { type DurationMs, formatDuration, type Instant, parseDuration } from '../core/model/time.ts';
+import {
+  breachFromDocument,
+  breachToDocument,
+  concernFromDocument,
+  concernToDocument,
+  gateFromDocument,
+  gateToDocument,
+  verdictFromDocument,
+  verdictToDocument,
+  watchFromDocument,
+  watchToDocument,
+} from './outcome-gates.ts';
+import { readDuration, readInstant, UnreadableValue, writeDuration, writeInstant } from './outcome-values.ts';
 
 export type DecodedOutcome =
   | { readonly ok: true; readonly attempt: Attempt }
@@ -88,9 +100,12 @@ function nameOf(attempt: Attempt): string {
 const READING_ORDER: ReadonlyMap<string, number> = new Map(
   `apiVersion kind metadata spec
   rollout attempt at name state cause stage createdAt openedAt closedAt epoch revision snapshot commit
-  condition excluding seed unit size units category devices
-  successThreshold errorThreshold numerator denominator tolerated soak minExposureHours stuckAfter
-  expression holds fails missing
+  condition excluding exclude seed unit size units category devices
+  successThreshold errorThreshold numerator denominator tolerated soak soakMax minExposureHours stuckAfter alpha slow
+  expression event signal of metric query url count against value method margin haltRatio worse range limit share points
+  window above for every after ladder from to severity action within
+  breach concerns gate sinceAt hourAt less ratio owner runbook decideBy reviewBy clusters tag
+  holds fails missing logEvidence previous rows observations samples watch
   verdict because counts pending installing verifying succeeded failed gates failures silent
   admits score rampFrom ramp also scores
   restored main knownGood branch pullRequest completedAt timeToRestore
@@ -134,7 +149,7 @@ function excerpt(value: unknown): string {
 }
 
 function toDocument(attempt: Attempt) {
-  const { createdAt, history, stages, restored, ...unchanged } = attempt;
+  const { createdAt, history, stages, restored, breach, concerns, ...unchanged } = attempt;
   return {
     apiVersion: 'tidegate.dev/v1',
     kind: 'RolloutOutcome',
@@ -144,21 +159,28 @@ function toDocument(attempt: Attempt) {
       createdAt: writeInstant(createdAt),
       history: history.map((transition) => ({ ...transition, at: writeInstant(transition.at) })),
       stages: stages.map(stageToDocument),
+      breach: breach && breachToDocument(breach),
+      concerns: concerns?.map(concernToDocument),
       restored: restored && restoredToDocument(restored),
     },
   };
 }
 
 function fromDocument({ spec }: OutcomeDocument): Attempt {
-  const { createdAt, history, stages, restored, ...unchanged } = spec;
+  const { createdAt, history, stages, restored, breach, concerns, ...unchanged } = spec;
   return {
     ...unchanged,
     createdAt: readInstant(createdAt),
     history: history.map((transition) => ({ ...transition, at: readInstant(transition.at) })),
     stages: stages.map(stageFromDocument),
+    ...(breach === undefined ? {} : { breach: breachFromDocument(breach) }),
+    ...(concerns === undefined ? {} : { concerns: concerns.map(concernFromDocument) }),
     ...(restored === undefined ? {} : { restored: restoredFromDocument(restored) }),
   };
 }
+
+/** What outcomes of a time before there were gates that bet mean, and what is not written. */
+const ALPHA_DEFAULT = 0.05;
 
 function stageToDocument(stage: StageOutcome) {
   const {
@@ -168,7 +190,11 @@ function stageToDocument(stage: StageOutcome) {
     successThreshold,
     errorThreshold,
     soakMs,
+    soakMaxMs,
     stuckAfterMs,
+    gates,
+    alpha,
+    watch,
     verdict,
     ...unchanged
   } = stage;
@@ -181,7 +207,15 @@ function stageToDocument(stage: StageOutcome) {
     errorThreshold: writeThreshold(errorThreshold),
     soak: writeDuration(soakMs),
     stuckAfter: writeDuration(stuckAfterMs),
-    verdict: verdict && { ...verdict, at: writeInstant(verdict.at) },
+    soakMax: soakMaxMs === undefined ? undefined : writeDuration(soakMaxMs),
+    gates: gates.map(gateToDocument),
+    alpha: alpha === ALPHA_DEFAULT ? undefined : alpha,
+    watch: watch && watchToDocument(watch),
+    verdict: verdict && {
+      ...verdict,
+      at: writeInstant(verdict.at),
+      gates: verdict.gates.map(verdictToDocument),
+    },
   };
 }
 
@@ -193,7 +227,11 @@ function stageFromDocument(document: StageDocument): StageOutcome {
     successThreshold,
     errorThreshold,
     soak,
+    soakMax,
     stuckAfter,
+    gates,
+    alpha,
+    watch,
     verdict,
     ...unchanged
   } = document;
@@ -206,7 +244,19 @@ function stageFromDocument(document: StageDocument): StageOutcome {
     errorThreshold: readThreshold(errorThreshold),
     soakMs: readDuration(soak),
     stuckAfterMs: readDuration(stuckAfter),
-    ...(verdict === undefined ? {} : { verdict: { ...verdict, at: readInstant(verdict.at) } }),
+    ...(soakMax === undefined ? {} : { soakMaxMs: readDuration(soakMax) }),
+    gates: gates.map(gateFromDocument),
+    alpha: alpha ?? ALPHA_DEFAULT,
+    ...(watch === undefined ? {} : { watch: watchFromDocument(watch) }),
+    ...(verdict === undefined
+      ? {}
+      : {
+          verdict: {
+            ...verdict,
+            at: readInstant(verdict.at),
+            gates: verdict.gates.map(verdictFromDocument),
+          },
+        }),
   };
 }
 
@@ -234,40 +284,6 @@ function restoredFromDocument({ completedAt, timeToRestore, ...unchanged }: Rest
     ...(completedAt === undefined ? {} : { completedAt: readInstant(completedAt) }),
     ...(timeToRestore === undefined ? {} : { timeToRestoreMs: readDuration(timeToRestore) }),
   };
-}
-
-/** A value that the schema lets pass but that means nothing, as the 31st of February; never leaves this file. */
-class UnreadableValue extends Error {
-  override readonly name = 'UnreadableValue';
-}
-
-/** ISO 8601 in UTC, with milliseconds only where there are some. */
-function writeInstant(instant: Instant): string {
-  return new Date(instant).toISOString().replace('.000Z', 'Z');
-}
-
-function readInstant(text: string): Instant {
-  const instant = Date.parse(text);
-  // Some days that are in no calendar parse as the day after; nothing but what we would write is read.
-  if (Number.isNaN(instant) || writeInstant(instant) !== text.replace('.000Z', 'Z')) {
-    throw new UnreadableValue(
-      `expected an instant such as 2026-03-01T06:00:00Z, found ${JSON.stringify(text)}`,
-    );
-  }
-  return instant;
-}
-
-/** `6h` where that is exact, else `3723004ms`. */
-function writeDuration(duration: DurationMs): string {
-  const text = formatDuration(duration);
-  return parseDuration(text) === duration ? text : `${duration}ms`;
-}
-
-function readDuration(text: string): DurationMs {
-  const duration = parseDuration(text);
-  if (duration === undefined)
-    throw new UnreadableValue(`expected a duration such as 6h, found ${JSON.stringify(text)}`);
-  return duration;
 }
 
 function writeThreshold(threshold: Threshold): string | number | Fraction {

@@ -6,7 +6,7 @@ import { isKind, nameOf, type Place, type Report, type SourceDocument, whereIs }
 import { type Kind, PLACES } from './kinds.ts';
 import { show } from './problem.ts';
 import { closest } from './suggest.ts';
-import type { Rollout, StageEntry, TargetCondition } from './types.generated.ts';
+import type { GateEntry, Rollout, StageEntry, TargetCondition } from './types.generated.ts';
 
 /** The documents of a snapshot by kind and name. Of several with one name, the first. */
 export interface Index {
@@ -35,7 +35,8 @@ export interface Written {
 
 interface WrittenGate {
   readonly name: string;
-  readonly expression: Written;
+  readonly rule: GateEntry;
+  readonly place: Place;
 }
 
 /** What a rollout's references lead to. What leads nowhere was reported and is absent. */
@@ -83,7 +84,11 @@ export function indexDocuments(claims: readonly Claim[], report: Report): Index 
   };
 }
 
-export function resolveRollout(document: SourceDocument<'Rollout'>, index: Index): ResolvedRollout {
+export function resolveRollout(
+  document: SourceDocument<'Rollout'>,
+  index: Index,
+  report: Report,
+): ResolvedRollout {
   const { spec } = document.data;
   const files = new Set([document.file]);
   const follow = <K extends Kind>(
@@ -99,7 +104,7 @@ export function resolveRollout(document: SourceDocument<'Rollout'>, index: Index
   const distributionSet = follow(['spec', 'distributionSet'], 'DistributionSet', spec.distributionSet);
   const place = { document, path: ['spec', 'targetCondition'] };
   const condition = resolveCondition(spec.targetCondition, place, follow);
-  const gates = resolveGates(document, follow);
+  const gates = resolveGates(document, follow, report);
   const stages = resolveStages(document, follow);
   return {
     document,
@@ -125,14 +130,23 @@ export function resolveCondition(
   return group && { text: group.data.spec.targetCondition, place: { document: group, path } };
 }
 
-function resolveGates(document: SourceDocument<'Rollout'>, follow: Follow): readonly WrittenGate[] {
+function resolveGates(
+  document: SourceDocument<'Rollout'>,
+  follow: Follow,
+  report: Report,
+): readonly WrittenGate[] {
   return Object.entries(document.data.spec.gates ?? {}).flatMap(([name, gate]): WrittenGate[] => {
     const path = ['spec', 'gates', name];
-    if (typeof gate === 'string') return [{ name, expression: { text: gate, place: { document, path } } }];
+    if (typeof gate === 'string' || gate.use === undefined)
+      return [{ name, rule: gate, place: { document, path } }];
+    const [more] = Object.keys(gate).filter((key) => key !== 'use');
+    if (more !== undefined) {
+      const message = `a gate that uses a document has nothing of its own, found ${more}; change the document, or write the whole gate here`;
+      report({ document, path: [...path, more], key: true }, 'gate', message);
+    }
     const used = follow([...path, 'use'], 'Gate', gate.use);
     if (used === undefined) return [];
-    const place = { document: used, path: ['spec', 'expression'] };
-    return [{ name, expression: { text: used.data.spec.expression, place } }];
+    return [{ name, rule: used.data.spec, place: { document: used, path: ['spec'] } }];
   });
 }
 

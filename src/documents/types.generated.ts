@@ -31,6 +31,45 @@ export type TargetCondition =
       group: Name;
     };
 /**
+ * Which devices, in Azure IoT Edge's language: deviceId and tags compared with =, <>, IN and STARTSWITH, joined with AND, OR and NOT. A missing tag makes a comparison false.
+ */
+export type Condition = string;
+/**
+ * A CEL expression over a device's signals; or {use: <name of a Gate document>}; or one of the gates that judge the stage as a whole.
+ */
+export type GateEntry = GateRule | GateExpression;
+/**
+ * A CEL expression over the signals of a device's latest report; durations are written as 10s. A signal that is missing never passes.
+ */
+export type GateExpression = string;
+/**
+ * A percentage; 0% is none. A millionth of the fleet is the smallest step.
+ */
+export type Share = string;
+/**
+ * What a breach does, by how many times what is normal it is.
+ *
+ * @minItems 1
+ * @maxItems 16
+ */
+export type Ladder =
+  | string
+  | {
+      /**
+       * From this many times what is normal on.
+       */
+      from: number;
+      /**
+       * How bad it is.
+       */
+      severity: 'low' | 'moderate' | 'high' | 'critical';
+      /**
+       * What is done: noted only; nothing new offered and watched; nothing new offered; devices return.
+       */
+      action: 'continue' | 'monitor' | 'pause' | 'rollBack';
+      within: Duration;
+    }[];
+/**
  * A stage, as the shorthand `canary: 1 site` or with all of its settings.
  */
 export type StageEntry = StageShorthand | Stage;
@@ -38,6 +77,15 @@ export type StageEntry = StageShorthand | Stage;
  * How many: a share (5%, 0.5 %, 5% of sites), a count (250, 250 devices, 10 sites) or all. A word names a tag whose values enter whole; a final s is taken off it, so that sites means the tag site.
  */
 export type Size = string | number;
+/**
+ * How long the stage is watched once its success threshold is reached, before it can pass: so long, or at least min and, unless its gates are certain before, max.
+ */
+export type Soak =
+  | string
+  | {
+      min: Duration;
+      max: Duration;
+    };
 /**
  * A share of the stage's devices, or a count of them. A count of 1 as error threshold means: any failure.
  */
@@ -47,20 +95,12 @@ export type Threshold = string | number;
  */
 export type TagName = string;
 /**
- * A percentage; 0% is none. A millionth of the fleet is the smallest step.
- */
-export type Share = string;
-/**
  * The stages in the order in which they open. Every stage contains the ones before it.
  *
  * @minItems 1
  * @maxItems 500
  */
 export type StageList = StageEntry[];
-/**
- * A CEL expression over the signals of a device's latest report; durations are written as 10s. A signal that is missing never passes.
- */
-export type GateExpression = string;
 /**
  * A flag's or a variant's key: letters, digits, dots, dashes and underscores.
  */
@@ -69,10 +109,6 @@ export type FlagKey = string;
  * One rule of a flag: one variant, or several that share the devices.
  */
 export type FlagRule = FlagSplit | FlagVariant;
-/**
- * Which devices, in Azure IoT Edge's language: deviceId and tags compared with =, <>, IN and STARTSWITH, joined with AND, OR and NOT. A missing tag makes a comparison false.
- */
-export type Condition = string;
 
 /**
  * What holds for the whole fleet. There is exactly one, in fleet/fleet.yaml; its name is the fleet's.
@@ -300,6 +336,7 @@ export interface Rollout {
     runbook?: string;
     distributionSet: DistributionSetName;
     targetCondition: TargetCondition;
+    exclude?: Condition;
     /**
      * Where several rollouts match a device, the larger number wins.
      */
@@ -313,18 +350,12 @@ export interface Rollout {
      */
     suspend?: boolean;
     /**
-     * What must hold on a device before it counts as a success.
+     * What must hold before a device counts as a success, and what the stage as a whole is judged by.
      */
     gates?: {
-      /**
-       * A CEL expression, or a Gate document that holds one.
-       */
-      [k: string]:
-        | string
-        | {
-            use: Name;
-          };
+      [k: string]: GateEntry;
     };
+    alpha?: Share;
     /**
      * The stages in order, the name of a StagePlan document, or {split: 5} for five groups of equal size.
      *
@@ -368,6 +399,106 @@ export interface Rollout {
   };
 }
 /**
+ * One gate: what it looks at, and what is too much. docs/gates.md says when to use which.
+ */
+export interface GateRule {
+  use?: Name;
+  /**
+   * What it guards against.
+   */
+  description?: string;
+  expression?: GateExpression;
+  /**
+   * Counts incidents of this event, as reports name it, per device-hour.
+   */
+  events?: string;
+  /**
+   * Compares the mean of this signal.
+   */
+  metric?: string;
+  /**
+   * Which of the stage's devices are counted: those that failed, that went back by themselves, or that are not heard of.
+   */
+  share?: 'failed' | 'rolledBack' | 'silent';
+  /**
+   * Numbers that are posted to /v1/observations under this name.
+   */
+  observations?: string;
+  /**
+   * A query that gives one number, asked of the server's Prometheus.
+   */
+  prometheus?: string;
+  /**
+   * An address that is asked for a verdict; the server must have been told of its host.
+   */
+  webhook?: string;
+  /**
+   * How many distinct people must approve this gate before the stage can pass.
+   */
+  approval?: number;
+  /**
+   * What is normal, where it is known.
+   */
+  rate?: number;
+  /**
+   * The mean that is normal, where it is known.
+   */
+  mean?: number;
+  /**
+   * What it is compared with: devices that the rollout has not reached (control), or what the known-good attempt recorded (previous).
+   */
+  against?: 'control' | 'previous';
+  /**
+   * sequential may be looked at at any time and halts for no reason at most in a share alpha of rollouts; threshold halts as soon as the limit is passed, however little was seen.
+   */
+  method?: 'sequential' | 'threshold';
+  /**
+   * How many times what is normal is still allowed, for method sequential.
+   */
+  margin?: number;
+  /**
+   * More than this many times what is normal halts, for method threshold.
+   */
+  haltRatio?: number;
+  /**
+   * Which direction of the metric is bad.
+   */
+  worse?: 'higher' | 'lower';
+  /**
+   * What one device may say of the metric; beyond it, it is cut off.
+   *
+   * @minItems 2
+   * @maxItems 2
+   *
+   * Items: A bound.
+   */
+  range?: number[];
+  allowed?: Share;
+  /**
+   * More than this halts: a percentage of devices, or a number.
+   */
+  above?: number | string;
+  /**
+   * Less than this halts.
+   */
+  below?: number;
+  /**
+   * How far the share of devices that are heard of may lie below that of untouched ones: in percentage points, or as a share of it.
+   */
+  drop?: {
+    /**
+     * 95 to 90 is 5 points.
+     */
+    points?: number;
+    share?: Share;
+  };
+  after?: Duration;
+  window?: Duration;
+  for?: Duration;
+  every?: Duration;
+  ladder?: Ladder;
+}
+/**
  * A stage's name and size; everything else as by default.
  */
 export interface StageShorthand {
@@ -383,7 +514,7 @@ export interface Stage {
    * Whether the size includes the devices of earlier stages. Shares and all do (cumulative), counts do not (incremental), unless this says otherwise.
    */
   mode?: 'cumulative' | 'incremental';
-  soak?: Duration;
+  soak?: Soak;
   successThreshold?: Threshold;
   errorThreshold?: Threshold;
   /**
@@ -457,16 +588,7 @@ export interface Gate {
    */
   kind: 'Gate';
   metadata: Metadata;
-  /**
-   * The gate.
-   */
-  spec: {
-    expression: GateExpression;
-    /**
-     * What it guards against.
-     */
-    description?: string;
-  };
+  spec: GateRule;
 }
 /**
  * A feature flag, evaluated per device.

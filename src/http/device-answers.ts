@@ -7,8 +7,9 @@
  * `assign`'s to say, and what a report means is said in the model.
  */
 import type { Clock } from '../clock.ts';
+import { receive } from '../core/assign/observe.ts';
 import type { Fleet } from '../core/model/desired.ts';
-import { applyReport, type DeviceRecord, type Report, type ReportEffect } from '../core/model/device.ts';
+import type { DeviceRecord, Report, ReportEffect } from '../core/model/device.ts';
 import type { DeviceId, RolloutName } from '../core/model/ids.ts';
 import type { Program, ProgramRevision } from '../core/model/program.ts';
 import type { DurationMs, Instant } from '../core/model/time.ts';
@@ -190,8 +191,8 @@ export function createDeviceAnswers(options: DeviceAnswersOptions): DeviceAnswer
       const now = clock.now();
       const effect = await intake.submit(caller.device.id, (before) => {
         if (before === undefined) return { after: undefined, result: undefined };
-        const applied = applyReport(before, received, now);
-        return { after: applied.record, result: applied.effect };
+        const { record, effect, amounts } = receive(program()?.program, before, received, now);
+        return { after: record, result: effect, additions: amounts };
       });
       return effect === undefined ? unknownDevice(`device "${id}" was removed meanwhile`) : ACCEPTED[effect];
     },

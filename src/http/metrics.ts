@@ -141,7 +141,7 @@ type Gauges = ReturnType<typeof createGauges>;
 
 /** Series of rollouts and stages that are gone disappear: every gauge is written anew. */
 function readState(gauges: Gauges, state: ReconcilerState): void {
-  const { wanted, outcomes, tally, report, passedAt } = state;
+  const { wanted, outcomes, tally, report, gates, passedAt } = state;
   const desired = wanted?.desired;
   for (const [status, devices] of Object.entries(tally.status)) gauges.devices.set({ status }, devices);
   for (const severity of ['error', 'warning'] as const) {
@@ -158,7 +158,8 @@ function readState(gauges: Gauges, state: ReconcilerState): void {
 
   for (const gauge of [gauges.rolloutDevices, gauges.rolloutState, gauges.stageDevices]) gauge.reset();
   if (desired === undefined) return;
-  for (const rollout of rolloutStatuses({ desired, outcomes, tally, report })) readRollout(gauges, rollout);
+  for (const rollout of rolloutStatuses({ desired, outcomes, tally, report, gates }))
+    readRollout(gauges, rollout);
 }
 
 function readRollout(

@@ -118,6 +118,25 @@ const THRESHOLD = {
   ],
 };
 
+const GATE_KINDS = [
+  'expression',
+  'events',
+  'metric',
+  'share',
+  'observations',
+  'prometheus',
+  'webhook',
+  'approval',
+];
+const GATE_STATE = { enum: ['holds', 'halts', 'missing'] };
+const SEVERITY = { enum: ['low', 'moderate', 'high', 'critical'] };
+const ROW = {
+  type: 'array',
+  items: { type: 'number' },
+  description:
+    'An hour: when it began, in milliseconds since the Unix epoch; incidents and device-hours of devices with the new revision, or the sum and number of a metric; the same of untouched devices.',
+};
+
 const ADMISSION = {
   oneOf: [
     object({ kind: { const: 'list' }, scores: arrayOf(SCORE) }, { rampMs: AMOUNT }),
@@ -142,6 +161,8 @@ const ROLLOUT = {
     devices: ref('DeviceCounts'),
     stages: arrayOf(ref('Stage')),
     history: arrayOf(ref('Transition')),
+    gates: arrayOf(ref('GateStatus')),
+    concerns: arrayOf(ref('Concern')),
   },
   optional: {
     runbook: TEXT,
@@ -157,6 +178,7 @@ const ROLLOUT = {
       commit: OID,
     }),
     restored: RESTORED,
+    breach: ref('Breach'),
   },
 };
 
@@ -264,11 +286,63 @@ const schemas = {
     at: INSTANT,
     verdict: { enum: ['pass', 'halt', 'undecided'] },
     counts: ref('StageCounts'),
-    gates: arrayOf(object({ name: TEXT, expression: TEXT, holds: COUNT, fails: COUNT, missing: COUNT })),
+    gates: arrayOf(ref('GateVerdict')),
     failures: ref('Failures'),
     silent: arrayOf(SCORE),
     because: TEXT,
   }),
+  Gate: {
+    ...object({ name: TEXT, kind: { enum: GATE_KINDS } }, { expression: TEXT }),
+    description:
+      'As an open stage is judged by it; what else there is depends on its kind, and durations are milliseconds.',
+  },
+  GateVerdict: {
+    oneOf: [
+      object({ name: TEXT, expression: TEXT, holds: COUNT, fails: COUNT, missing: COUNT }),
+      object(
+        { name: TEXT, state: GATE_STATE, because: TEXT },
+        {
+          ratio: AMOUNT,
+          logEvidence: { type: 'number' },
+          previous: { type: 'number' },
+          rows: arrayOf(ROW),
+          counts: arrayOf(COUNT),
+          observations: arrayOf({ type: 'array', items: { type: 'number' } }),
+          samples: arrayOf(object({ at: INSTANT, kind: { enum: ['value', 'verdict', 'trouble'] } })),
+        },
+      ),
+    ],
+  },
+  GateStatus: object(
+    { name: TEXT, stage: TEXT, rule: TEXT, state: GATE_STATE, because: TEXT },
+    {
+      ratio: AMOUNT,
+      logEvidence: { type: 'number', description: 'Natural logarithm of the evidence that it is too much.' },
+      logLimit: { type: 'number', description: 'From there on it halts.' },
+      incidentsToHalt: { ...COUNT, description: 'That many more within the next hour would halt it.' },
+      hoursToCertain: {
+        ...COUNT,
+        description: 'After so many hours of what is normal it is certain that it is not twice as bad.',
+      },
+    },
+  ),
+  Breach: object(
+    {
+      at: INSTANT,
+      severity: SEVERITY,
+      action: { enum: ['continue', 'monitor', 'pause', 'rollBack'] },
+      because: TEXT,
+      owner: TEXT,
+    },
+    {
+      gate: TEXT,
+      ratio: AMOUNT,
+      runbook: TEXT,
+      decideBy: INSTANT,
+      clusters: arrayOf(object({ tag: TEXT, value: TEXT, failed: COUNT, devices: COUNT })),
+    },
+  ),
+  Concern: object({ at: INSTANT, gate: TEXT, severity: SEVERITY, because: TEXT, reviewBy: INSTANT }),
   Transition: object({ at: INSTANT, state: STATES_OF_ROLLOUT, cause: TEXT }, { stage: TEXT }),
   Attempt: {
     ...object(
@@ -288,7 +362,13 @@ const schemas = {
         appliedOperations: arrayOf(TEXT),
         learnings: TEXT,
       },
-      { excluding: TEXT, restored: RESTORED },
+      {
+        excluding: TEXT,
+        exclude: TEXT,
+        breach: ref('Breach'),
+        concerns: arrayOf(ref('Concern')),
+        restored: RESTORED,
+      },
     ),
     description: 'The outcome document, without the seed by which a device could tell where it stands.',
   },
@@ -309,9 +389,17 @@ const schemas = {
       soakMs: AMOUNT,
       minExposureHours: AMOUNT,
       stuckAfterMs: AMOUNT,
-      gates: arrayOf(object({ name: TEXT, expression: TEXT })),
+      gates: arrayOf(ref('Gate')),
+      alpha: AMOUNT,
     },
-    { tolerated: COUNT, closedAt: INSTANT, verdict: ref('Verdict') },
+    {
+      soakMaxMs: AMOUNT,
+      slow: { const: true },
+      watch: object({ sinceAt: INSTANT, hourAt: INSTANT, less: mapOf(ROW) }),
+      tolerated: COUNT,
+      closedAt: INSTANT,
+      verdict: ref('Verdict'),
+    },
   ),
   Manifest: object(
     { distributionSet: TEXT, product: TEXT, version: TEXT, modules: arrayOf(ref('Module')) },

@@ -3,6 +3,7 @@
  * reconciler saw last and the store, and changes nothing: the only way to change the fleet is a commit. No answer
  * holds a device's key, or the seed by which a device could steer its way into a canary.
  */
+
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Hono } from 'hono';
 import type { Clock } from '../clock.ts';
@@ -10,11 +11,14 @@ import { explain } from '../core/assign/explain.ts';
 import { isRevertible } from '../core/assign/revertible.ts';
 import { type DeviceStatus, type Standing, standingOf } from '../core/assign/standing.ts';
 import { type Subject, subjectOf } from '../core/assign/subject.ts';
+import { NO_EXPOSURE } from '../core/gates/exposure.ts';
 import type { DeviceRecord, ReportedState } from '../core/model/device.ts';
 import { DEVICE_ID_PATTERN, type DeviceId, type Revision, type RolloutName } from '../core/model/ids.ts';
 import { type Attempt, knownGoodOf, type RolloutState, type StageCounts } from '../core/model/outcome.ts';
 import type { Program } from '../core/model/program.ts';
 import { formatInstant, type Instant } from '../core/model/time.ts';
+import { attemptKey } from '../core/plan/contract.ts';
+import { outlooksOf } from '../core/plan/gates.ts';
 import {
   DEVICE_STATUSES,
   fleetCounts,
@@ -127,13 +131,24 @@ function showRollout(state: ReconcilerState, name: string): Response {
     const detail = `the snapshot in force has no rollout "${name}"`;
     return problem('not-found', { detail, next: 'GET /api/rollouts lists those that it has' });
   }
-  const attempts = (state.outcomes.get(rollout.name) ?? []).map(({ seed: _seed, ...rest }) => rest);
-  return respond({ ...rollout, attempts }, instantsAsText);
+  const recorded = state.outcomes.get(rollout.name) ?? [];
+  const attempts = recorded.map(({ seed: _seed, ...rest }) => rest);
+  return respond({ ...rollout, gates: withOutlooks(state, rollout, recorded), attempts }, instantsAsText);
 }
 
-function statusesOf({ wanted, outcomes, tally, report }: ReconcilerState): readonly RolloutStatus[] {
+/** How far each gate is from a decision: worked out where somebody asks, for it looks ahead hour by hour. */
+function withOutlooks(state: ReconcilerState, { gates }: RolloutStatus, attempts: readonly Attempt[]) {
+  const latest = attempts.at(-1);
+  const { exposures, epoch } = state.seen ?? {};
+  if (latest === undefined || epoch === undefined || gates.length === 0) return gates;
+  const exposure = exposures?.get(attemptKey(latest)) ?? NO_EXPOSURE;
+  const outlooks = outlooksOf(latest, { knownGood: knownGoodOf(attempts), exposure, epoch });
+  return gates.map((gate) => ({ ...gate, ...outlooks.get(gate.name) }));
+}
+
+function statusesOf({ wanted, outcomes, tally, report, gates }: ReconcilerState): readonly RolloutStatus[] {
   const desired = wanted?.desired;
-  return desired === undefined ? [] : rolloutStatuses({ desired, outcomes, tally, report });
+  return desired === undefined ? [] : rolloutStatuses({ desired, outcomes, tally, report, gates });
 }
 
 // GET /api/devices
@@ -401,7 +416,7 @@ function respond(body: unknown, replacer?: (key: string, value: unknown) => unkn
 }
 
 /** The members of the model that hold instants, by their names. Not for what a device says: it names its signals itself. */
-const INSTANT = /^(at|until|\w+At)$/;
+const INSTANT = /(?:^(at|until|\w+At)$)|By$/;
 /** The furthest that the calendar reaches, ECMA-262 §21.4.1.1. What lies beyond never comes, and is left out. */
 const INSTANT_MAX = 8.64e15;
 

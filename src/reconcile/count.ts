@@ -8,6 +8,7 @@ import { subjectOf } from '../core/assign/subject.ts';
 import { count, emptyTally, type Tally } from '../core/assign/tally.ts';
 import type { DeviceRecord } from '../core/model/device.ts';
 import type { Score } from '../core/model/ids.ts';
+import type { Cluster, StageCounts } from '../core/model/outcome.ts';
 import type { Program, ProgramRollout } from '../core/model/program.ts';
 import type { Instant } from '../core/model/time.ts';
 import type { Answer, Want } from '../core/plan/contract.ts';
@@ -37,9 +38,14 @@ export async function countFleet(pages: Pages, program: Program, now: Instant): 
 
 export async function answerFrom(pages: Pages, want: Want, program: Program, now: Instant): Promise<Answer> {
   const rollout = program.rollouts.find(({ name }) => name === want.rollout);
-  return want.kind === 'undecided'
-    ? undecidedIn(pages, { program, rollout, now })
-    : whoEnters(pages, { want, program, rollout, now });
+  switch (want.kind) {
+    case 'undecided':
+      return undecidedIn(pages, { program, rollout, now });
+    case 'clusters':
+      return clustersIn(pages, { program, rollout, now, event: want.event });
+    case 'population':
+      return whoEnters(pages, { want, program, rollout, now });
+  }
 }
 
 interface Within {
@@ -66,6 +72,60 @@ function undecidedScore({ program, rollout, now }: Within, device: DeviceRecord)
   if (state === undefined || standing?.shadowedBy !== undefined) return undefined;
   if (state === 'succeeded' || state === 'failed') return undefined;
   return scoreOf(rollout?.candidate?.seed ?? '', device.id);
+}
+
+/** A tag with more values than this names devices rather than kinds of them. */
+const VALUES_MAX = 200;
+const CLUSTERS_MAX = 10;
+
+/** Which values of tags the affected devices share: those that failed, or that the event was counted of. */
+async function clustersIn(pages: Pages, within: Within & { event: string | undefined }): Promise<Answer> {
+  const tags = new Map<string, Map<string, { failed: number; devices: number }>>();
+  const all = { failed: 0, devices: 0 };
+  for await (const page of pages) {
+    for (const device of page) {
+      const subject = subjectOf(within.program, device);
+      const standing = standingOf(within.program, device, within.now).rollouts.find(
+        (each) => each.rollout === within.rollout?.name,
+      );
+      if (standing?.stage === undefined || standing.shadowedBy !== undefined) continue;
+      const failed = isAffected(within, device, standing.stage.progress.state) ? 1 : 0;
+      all.devices += 1;
+      all.failed += failed;
+      for (const [tag, value] of Object.entries(subject.tags)) {
+        const values = tags.get(tag) ?? new Map<string, { failed: number; devices: number }>();
+        tags.set(tag, values);
+        if (values.size > VALUES_MAX) continue;
+        const seen = values.get(value) ?? { failed: 0, devices: 0 };
+        values.set(value, { failed: seen.failed + failed, devices: seen.devices + 1 });
+      }
+    }
+  }
+  const clusters = [...tags].flatMap(([tag, values]) =>
+    values.size > VALUES_MAX || values.size < 2
+      ? []
+      : [...values].map(([value, seen]) => ({ tag, value, ...seen })),
+  );
+  // How many more are affected than there would be if the value made no difference.
+  const excess = ({ failed, devices }: Cluster) => failed - (devices * all.failed) / Math.max(1, all.devices);
+  const telling = clusters.filter((cluster) => cluster.failed >= 2 && excess(cluster) > 0);
+  const order = (a: Cluster, b: Cluster) =>
+    excess(b) - excess(a) || (`${a.tag}\0${a.value}` < `${b.tag}\0${b.value}` ? -1 : 1);
+  return { kind: 'clusters', clusters: telling.sort(order).slice(0, CLUSTERS_MAX) };
+}
+
+function isAffected(
+  { rollout, event }: Within & { event: string | undefined },
+  { report }: DeviceRecord,
+  state: keyof StageCounts,
+): boolean {
+  if (state === 'failed') return true;
+  if (event === undefined || rollout?.candidate === undefined) return false;
+  const arm = `${rollout.name}/${rollout.candidate.attempt} `;
+  return Object.entries(report?.observed?.incidents ?? {}).some(
+    ([key, incidents]) =>
+      incidents > 0 && key.startsWith(arm) && key.endsWith(` ${event}`) && !key.startsWith(`${arm}control`),
+  );
 }
 
 type PopulationWant = Extract<Want, { kind: 'population' }>;

@@ -2,7 +2,8 @@
  * Edits that come too late: a stage is frozen when it opens, so what main says of it since then has no effect. That is no
  * error (the rest of the commit is right), but nobody should believe that a threshold was tightened.
  */
-import type { Gate, Rollout, Stage } from '../core/model/desired.ts';
+import type { Rollout, Stage } from '../core/model/desired.ts';
+import type { Gate } from '../core/model/gate.ts';
 import { canonicalJson } from '../core/model/manifest.ts';
 import { isFinished, type Outcomes, type StageOutcome } from '../core/model/outcome.ts';
 import { isEmergency } from '../core/plan/emergency.ts';
@@ -53,7 +54,7 @@ type Frozen = Pick<
 function asOpened(stage: StageOutcome): Frozen {
   const { name, size, unit, successThreshold, errorThreshold, soakMs, minExposureHours, stuckAfterMs } =
     stage;
-  const gates = stage.gates.map((gate) => ({ name: gate.name, expression: gate.expression }));
+  const { gates } = stage;
   return {
     name,
     size,
@@ -69,9 +70,7 @@ function asOpened(stage: StageOutcome): Frozen {
 
 function asDeclared(stage: Stage, gates: readonly Gate[]): Frozen {
   const { name, unit, successThreshold, errorThreshold, soakMs, minExposureHours, stuckAfterMs } = stage;
-  const own = gates
-    .filter((gate) => stage.gates.includes(gate.name))
-    .map((gate) => ({ name: gate.name, expression: gate.expression }));
+  const own = gates.filter((gate) => stage.gates.includes(gate.name));
   const size = formatSize(stage.size);
   return {
     name,

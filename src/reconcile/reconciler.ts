@@ -9,11 +9,19 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { Clock, SteadyClock } from '../clock.ts';
 import type { Tally } from '../core/assign/tally.ts';
 import { emptyTally } from '../core/assign/tally.ts';
+import type { Probe, Sample } from '../core/gates/probe.ts';
 import type { DesiredState } from '../core/model/desired.ts';
 import type { CommitId } from '../core/model/ids.ts';
 import type { Outcomes } from '../core/model/outcome.ts';
 import { type DurationMs, type Instant, MINUTE, SECOND } from '../core/model/time.ts';
-import { type Answer, applyDecisions, type Decision, type Plan, wantKey } from '../core/plan/contract.ts';
+import {
+  type Answer,
+  applyDecisions,
+  type Decision,
+  type Measured,
+  type Plan,
+  wantKey,
+} from '../core/plan/contract.ts';
 import { plan } from '../core/plan/plan.ts';
 import type { DocumentCache } from '../documents/load.ts';
 import type { Problem } from '../documents/problem.ts';
@@ -30,6 +38,7 @@ import type { CommitPolicy } from './commit-policy.ts';
 import { readWanted, type Wanted } from './desired.ts';
 import type { ReconcileEvent } from './event.ts';
 import { type Notes, readNotes, writeNotes } from './journal.ts';
+import { createMeasuring } from './measuring.ts';
 import type { Observer } from './observer.ts';
 import { Overtaken } from './overtaken.ts';
 import { createPublication } from './publication.ts';
@@ -66,7 +75,11 @@ export interface ReconcilerState {
   /** The TUF repository that is published. */
   readonly tuf?: RepositoryState;
   readonly report: Plan['report'];
+  /** What the gates over stages say, by rollout. */
+  readonly gates: Plan['gates'];
   readonly tally: Tally;
+  /** What the last pass judged gates by, and from which store. */
+  readonly seen?: { readonly exposures: Measured['exposures']; readonly epoch: string };
   /** Why nothing opens at all, while that is so. */
   readonly held?: string;
   /** The same in a word, for those who must not see paths and addresses. */
@@ -90,6 +103,11 @@ export interface ReconcilerPorts {
   readonly onEvent: (event: ReconcileEvent) => void;
   /** Whose commits count; absent: everybody's who can push. */
   readonly allowedSigners?: Pick<CommitPolicy, 'allowed' | 'place'>;
+  /** Asks others on behalf of gates; absent: nobody is asked, and such gates say that something is missing. */
+  readonly prober?: {
+    follow(probes: readonly Probe[]): void;
+    samples(): ReadonlyMap<string, readonly Sample[]>;
+  };
   /** Where people are asked to merge what main refuses; absent: they find the branch by themselves. */
   readonly forge?: Forge;
   /** Told how far a pass has come. What happens if the process ends right there is tested for every step. */
@@ -126,6 +144,8 @@ export const RECONCILER_DEFAULTS: ReconcilerOptions = {
   settleMs: SECOND,
   idleMs: 30 * SECOND,
 };
+
+const NO_SAMPLES: ReadonlyMap<string, readonly Sample[]> = new Map();
 
 const BACKOFF_MAX_MS = 60 * SECOND;
 /** Another server has read commits that have not arrived here. */
@@ -164,8 +184,10 @@ export function createReconciler(
     tip: undefined,
     published: undefined,
     report: [],
+    gates: new Map(),
     tally: emptyTally(),
   };
+  const measuring = createMeasuring(store, () => ports.prober?.samples() ?? NO_SAMPLES);
   const wakeups = createWakeups(clock);
   const restorer = createRestorer({
     git,
@@ -232,7 +254,7 @@ export function createReconciler(
     const lag = await lagBehind(known, now);
     if (lag !== undefined) {
       watcher?.look();
-      passed(now, { report: state.report, tally: state.tally, hold: lag });
+      passed(now, { report: state.report, gates: state.gates, tally: state.tally, hold: lag });
       return { again: false, wakeAt: now + BEHIND_MS };
     }
     state = { ...state, confirmedAt: now };
@@ -246,7 +268,7 @@ export function createReconciler(
     announce(wanted, now);
     state = { ...state, wanted, outcomes: repository.outcomes, tip: repository.tip };
     if (wanted.desired === undefined) {
-      passed(now, { report: [], tally: state.tally });
+      passed(now, { report: [], gates: new Map(), tally: state.tally });
       return { again: false };
     }
 
@@ -282,7 +304,8 @@ export function createReconciler(
     // On a broken tip nothing can be restored: what people mend first is looked at first.
     const isWhole = wanted.desired.commit === wanted.head;
     const restored = hold === undefined && isWhole ? await restore(made.plan, wanted.desired, notes) : false;
-    passed(now, { report: made.plan.report, tally: made.tally, hold });
+    ports.prober?.follow(made.plan.probes);
+    passed(now, { report: made.plan.report, gates: made.plan.gates, tally: made.tally, hold });
     const times = made.plan.report.flatMap(({ until }) =>
       until === undefined || until <= now ? [] : [until],
     );
@@ -378,13 +401,17 @@ export function createReconciler(
     const program = publication.programOf(desired, outcomes);
     if (turns.isOver()) await turns.next();
     const tally = await observer.tallyUnder(program, now);
+    const measured = await measuring.measured(outcomes, now);
     const answers = new Map<string, Answer>();
+    const epoch = await store.epoch();
+    state = { ...state, seen: { exposures: measured.exposures, epoch } };
     const observed = {
-      epoch: await store.epoch(),
+      epoch,
       tally,
       soaks: given.notes.soaks,
       answers,
       restorations: given.notes.restorations,
+      measured,
       randomHex: ports.randomHex(),
       ...(given.held === undefined ? {} : { held: given.held }),
       heldRollouts: tuf.unlistable(desired.rollouts),
@@ -475,7 +502,7 @@ export function createReconciler(
 
   function passed(
     at: Instant,
-    seen: { report: Plan['report']; tally: Tally; hold?: Hold | undefined },
+    seen: { report: Plan['report']; gates: Plan['gates']; tally: Tally; hold?: Hold | undefined },
   ): void {
     const { held: before, heldBy: _by, error: _error, ...rest } = state;
     const { hold, ...news } = seen;

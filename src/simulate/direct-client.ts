@@ -4,7 +4,8 @@
  */
 import type { DeviceClient } from '../agent/device-client.ts';
 import { assign } from '../core/assign/assign.ts';
-import { applyReport, type DeviceRecord } from '../core/model/device.ts';
+import { receive } from '../core/assign/observe.ts';
+import type { DeviceRecord } from '../core/model/device.ts';
 import { DAY, SECOND } from '../core/model/time.ts';
 import type { Service } from '../service.ts';
 import { tufTargetOf } from '../trust/assignment.ts';
@@ -48,8 +49,9 @@ export async function createDirectClient(
     async report(report) {
       const effect = await intake.submit(id, (before) => {
         if (before === undefined) return { after: undefined, result: 'duplicate' as const };
-        const applied = applyReport(before, report, clock.now());
-        return { after: applied.record, result: applied.effect };
+        const program = reconciler.state().published?.program;
+        const { record, effect, amounts } = receive(program, before, report, clock.now());
+        return { after: record, result: effect, additions: amounts };
       });
       return { kind: 'accepted', effect };
     },

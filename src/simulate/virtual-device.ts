@@ -22,6 +22,14 @@ export interface World {
     manifest: Manifest | undefined,
     now: Instant,
   ): Readonly<Record<string, SignalValue>>;
+  /** What happened to it in the hours since its last report, by name; absent: nothing ever. */
+  events?(
+    device: SimulatedIdentity,
+    manifest: Manifest | undefined,
+    given: { readonly now: Instant; readonly hours: number },
+  ): Readonly<Record<string, number>>;
+  /** Whether it can be heard of now; absent: always. */
+  isOnline?(device: SimulatedIdentity, manifest: Manifest | undefined, now: Instant): boolean;
 }
 
 export interface Failure {
@@ -107,6 +115,7 @@ export function createVirtualDevice(options: {
     seq += 1;
     const sinceMs = reportedAt === undefined ? 0 : now - reportedAt;
     reportedAt = now;
+    const hours = sinceMs / HOUR;
     return {
       bootId: `boot-${boot}`,
       seq,
@@ -114,14 +123,17 @@ export function createVirtualDevice(options: {
       ...(running === undefined ? {} : { running: running.revision }),
       ...(attempt === undefined ? {} : { attempt }),
       signals: world.signals(identity, running?.manifest, now),
-      exposureHours: Math.min(24, sinceMs / HOUR),
-      events: {},
+      exposureHours: Math.min(24, hours),
+      events: world.events?.(identity, running?.manifest, { now, hours }) ?? {},
     };
   }
 
   return {
     ...identity,
     async step() {
+      if (world.isOnline?.(identity, running?.manifest, clock.now()) === false) {
+        return { kind: 'unreachable', message: 'it is off' };
+      }
       const polled = await client.poll();
       if (polled.kind === 'refused' || polled.kind === 'unreachable') return polled;
       const now = clock.now();

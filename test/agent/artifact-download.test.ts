@@ -624,6 +624,7 @@ test("a server's own artifacts are gone on from where they broke off", async () 
     tip: undefined,
     published: undefined,
     report: [],
+    gates: new Map(),
     tally: emptyTally(),
   });
   const { fetch: handle } = artifactFiles({ state, artifacts });

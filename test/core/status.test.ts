@@ -12,9 +12,9 @@ beforeEach(() => {
 });
 
 function statuses(): readonly RolloutStatus[] {
-  const { wanted, outcomes, tally, report } = fleet.state();
+  const { wanted, outcomes, tally, report, gates } = fleet.state();
   if (wanted?.desired === undefined) throw new Error('commit something first');
-  return rolloutStatuses({ desired: wanted.desired, outcomes, tally, report });
+  return rolloutStatuses({ desired: wanted.desired, outcomes, tally, report, gates });
 }
 
 function statusOf(name: string): RolloutStatus {

@@ -73,9 +73,9 @@ describe('a valid snapshot', () => {
     );
     const { gates, stages } = rolloutOf(load({ 'fleet/rollouts/kiosk.yaml': printed }));
     expect(gates).toEqual([
-      { name: 'health', expression: 'runtime_healthy && adapter_connected' },
-      { name: 'telemetry', expression: 'gap < 10s && drops == 0' },
-      { name: 'behavior', expression: 'acceptance_suite_passed' },
+      { name: 'health', kind: 'expression', expression: 'runtime_healthy && adapter_connected' },
+      { name: 'telemetry', kind: 'expression', expression: 'gap < 10s && drops == 0' },
+      { name: 'behavior', kind: 'expression', expression: 'acceptance_suite_passed' },
     ]);
     expect(stages.map(({ name, size, unit, mode }) => ({ name, size, unit, mode }))).toEqual([
       { name: 'canary', size: { kind: 'count', count: 1 }, unit: 'site', mode: 'incremental' },
@@ -251,8 +251,8 @@ describe('a valid snapshot', () => {
     const { condition, gates, stages } = rolloutOf(loaded);
     expect(condition).toBe("tags.environment = 'lab'");
     expect(gates).toEqual([
-      { name: 'health', expression: 'runtime_healthy' },
-      { name: 'crashes', expression: 'crashes == 0' },
+      { name: 'health', kind: 'expression', expression: 'runtime_healthy' },
+      { name: 'crashes', kind: 'expression', expression: 'crashes == 0' },
     ]);
     expect(stages.map(({ name, gates }) => [name, gates])).toEqual([
       ['canary', ['health', 'crashes']],
@@ -312,7 +312,7 @@ describe('a problem says where, what was expected and found, and what to do', ()
       'owner: oncall',
       'owner: oncall\n  replicas: 3',
       [
-        '6:3: spec has no key "replicas"; it takes owner, runbook, distributionSet, targetCondition, priority, start, suspend, gates, stages, successThreshold, errorThreshold, installWindow, retries, onFailure, onFail, seed',
+        '6:3: spec has no key "replicas"; it takes owner, runbook, distributionSet, targetCondition, exclude, priority, start, suspend, gates, alpha, stages, successThreshold, errorThreshold, installWindow, retries, onFailure, onFail, seed',
       ],
     ],
     [
@@ -333,7 +333,7 @@ describe('a problem says where, what was expected and found, and what to do', ()
       '- name: canary\n    soak: 6 h',
       [
         '12:5: spec.stages[0] needs the key "size" (how many: a share (5%, 0.5 %, 5% of sites), a count (250, 250 devices, 10 sites) or all); for example size: 5%',
-        '13:11: spec.stages[0].soak must be a duration: numbers with the units ms, s, m, h, d or w, found "6 h"; for example soak: 6h',
+        '13:11: spec.stages[0].soak must be a duration, or {min: <duration>, max: <duration>}, found "6 h"; for example soak: 6h',
       ],
     ],
     [

@@ -2,17 +2,38 @@ import { Buffer } from 'node:buffer';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import type { Fraction, Gate, Threshold } from '../../src/core/model/desired.ts';
+import type { Sample } from '../../src/core/gates/probe.ts';
+import type { Fraction, Threshold } from '../../src/core/model/desired.ts';
+import type {
+  ApprovalGate,
+  Baseline,
+  BreachAction,
+  EventGate,
+  ExpressionGate,
+  Gate,
+  Method,
+  MetricGate,
+  ObservationGate,
+  PrometheusGate,
+  Rung,
+  Severity,
+  ShareGate,
+  WebhookGate,
+} from '../../src/core/model/gate.ts';
 import type { CommitId, Revision, RolloutName, Score, SnapshotId } from '../../src/core/model/ids.ts';
 import { type Artifact, type Manifest, type Module, revisionOf } from '../../src/core/model/manifest.ts';
 import type {
   Admission,
   Attempt,
+  Breach,
   Cause,
-  GateVerdict,
+  Cluster,
+  Concern,
+  ExpressionVerdict,
   Restored,
   RolloutState,
   StageCounts,
+  StageGateVerdict,
   StageOutcome,
   StageVerdict,
   Transition,
@@ -66,7 +87,8 @@ const ATTEMPT: Attempt = {
       soakMs: 6 * HOUR,
       minExposureHours: 0.5,
       stuckAfterMs: 3 * DAY,
-      gates: [{ name: 'telemetry', expression: 'gap < 10s && drops == 0' }],
+      gates: [{ name: 'telemetry', kind: 'expression', expression: 'gap < 10s && drops == 0' }],
+      alpha: 0.05,
       closedAt: Date.UTC(2026, 2, 1, 7, 30, 0, 250),
       verdict: {
         at: Date.UTC(2026, 2, 1, 7, 30, 0, 250),
@@ -382,7 +404,138 @@ function attempts(): fc.Arbitrary<Attempt> {
       share: record<Fraction>({ numerator: count, denominator }),
     }),
   );
-  const gate = record<Gate>({ name: text, expression: text });
+  const gateName = fc.constantFrom('crashes', 'a.b', '__proto__');
+  const number = fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0);
+  const severity = fc.constantFrom<Severity>('low', 'moderate', 'high', 'critical');
+  const action = fc.constantFrom<BreachAction>('continue', 'monitor', 'pause', 'rollBack');
+  const ladder = fc.array(record<Rung>({ from: number, severity, action, withinMs: duration }), {
+    minLength: 1,
+    maxLength: 2,
+  });
+  const against = fc.oneof(
+    record<Extract<Baseline, { kind: 'known' }>>({ kind: fc.constant('known'), value: number }),
+    fc.constantFrom<Baseline>({ kind: 'control' }, { kind: 'previous' }),
+  );
+  const method = fc.oneof(
+    record<Extract<Method, { kind: 'sequential' }>>({ kind: fc.constant('sequential'), margin: number }),
+    record<Extract<Method, { kind: 'threshold' }>>({
+      kind: fc.constant('threshold'),
+      haltRatio: number,
+      forMs: duration,
+    }),
+  );
+  const limitOf = ([kind, amount]: readonly [
+    'allowed' | 'above' | 'drop' | 'points',
+    number,
+  ]): ShareGate['limit'] =>
+    kind === 'points' ? { kind: 'drop', points: amount } : ({ kind, share: amount } as ShareGate['limit']);
+  const share = fc.tuple(fc.constantFrom('allowed', 'above', 'drop', 'points'), number).map(limitOf);
+  const gate: fc.Arbitrary<Gate> = fc.oneof(
+    record<ExpressionGate>({ name: text, kind: fc.constant('expression'), expression: text }),
+    record<EventGate>({ name: text, kind: fc.constant('events'), event: text, against, method, ladder }, [
+      'ladder',
+    ]),
+    record<MetricGate>(
+      {
+        name: text,
+        kind: fc.constant('metric'),
+        signal: text,
+        against,
+        method,
+        worse: fc.constantFrom('higher', 'lower'),
+        range: record({ from: number, to: number }),
+        ladder,
+      },
+      ['range', 'ladder'],
+    ),
+    record<ShareGate>(
+      {
+        name: text,
+        kind: fc.constant('share'),
+        of: fc.constantFrom('failed', 'rolledBack', 'silent'),
+        limit: share,
+        afterMs: duration,
+        ladder,
+      },
+      ['afterMs', 'ladder'],
+    ),
+    record<ObservationGate>(
+      {
+        name: text,
+        kind: fc.constant('observations'),
+        metric: text,
+        windowMs: duration,
+        above: number,
+        ladder,
+      },
+      ['ladder'],
+    ),
+    record<PrometheusGate>(
+      {
+        name: text,
+        kind: fc.constant('prometheus'),
+        query: text,
+        limit: record<PrometheusGate['limit']>({ kind: fc.constantFrom('above', 'below'), value: number }),
+        forMs: duration,
+        everyMs: duration,
+        ladder,
+      },
+      ['ladder'],
+    ),
+    record<WebhookGate>({ name: text, kind: fc.constant('webhook'), url: text, everyMs: duration, ladder }, [
+      'ladder',
+    ]),
+    record<ApprovalGate>({ name: text, kind: fc.constant('approval'), count: positive, ladder }, ['ladder']),
+  );
+  const row = fc.tuple(instant, number, number, number, number);
+  const sample = fc.oneof(
+    record<Extract<Sample, { kind: 'value' }>>({ at: instant, kind: fc.constant('value'), value: number }),
+    record<Extract<Sample, { kind: 'verdict' }>>({
+      at: instant,
+      kind: fc.constant('verdict'),
+      verdict: fc.constantFrom('pass', 'halt', 'wait'),
+      because: text,
+    }),
+    record<Extract<Sample, { kind: 'trouble' }>>({
+      at: instant,
+      kind: fc.constant('trouble'),
+      because: text,
+    }),
+  );
+  const gateVerdict = fc.oneof(
+    record<ExpressionVerdict>({ name: text, expression: text, holds: count, fails: count, missing: count }),
+    record<StageGateVerdict>(
+      {
+        name: text,
+        state: fc.constantFrom('holds', 'halts', 'missing'),
+        because: text,
+        ratio: number,
+        logEvidence: number,
+        previous: number,
+        rows: few(row),
+        counts: fc.tuple(count, count, count, count),
+        observations: few(fc.tuple(instant, number)),
+        samples: few(sample),
+      },
+      ['ratio', 'logEvidence', 'previous', 'rows', 'counts', 'observations', 'samples'],
+    ),
+  );
+  const breach = record<Breach>(
+    {
+      at: instant,
+      gate: text,
+      severity,
+      action,
+      ratio: number,
+      because: text,
+      owner: text,
+      runbook: text,
+      decideBy: instant,
+      clusters: few(record<Cluster>({ tag: text, value: text, failed: count, devices: count })),
+    },
+    ['gate', 'ratio', 'runbook', 'decideBy', 'clusters'],
+  );
+  const concern = record<Concern>({ at: instant, gate: text, severity, because: text, reviewBy: instant });
   const admits: fc.Arbitrary<Admission> = fc.oneof(
     record<Admission & { kind: 'list' }>(
       { kind: fc.constant('list'), scores: few(score), rampMs: duration },
@@ -403,9 +556,7 @@ function attempts(): fc.Arbitrary<Attempt> {
       succeeded: count,
       failed: count,
     }),
-    gates: few(
-      record<GateVerdict>({ name: text, expression: text, holds: count, fails: count, missing: count }),
-    ),
+    gates: few(gateVerdict),
     failures: few(record<StageVerdict['failures'][number]>({ category: text, devices: count })),
     silent: few(score),
     because: text,
@@ -428,11 +579,19 @@ function attempts(): fc.Arbitrary<Attempt> {
       minExposureHours: hours,
       stuckAfterMs: duration,
       gates: few(gate),
+      soakMaxMs: duration,
+      alpha: fc.double({ min: 0.0001, max: 0.9999, noNaN: true }),
+      slow: fc.constant(true as const),
+      watch: record<NonNullable<StageOutcome['watch']>>({
+        sinceAt: instant,
+        hourAt: instant,
+        less: fc.dictionary(gateName, row, { maxKeys: 2, noNullPrototype: true }),
+      }),
       tolerated: count,
       closedAt: instant,
       verdict,
     },
-    ['tolerated', 'closedAt', 'verdict'],
+    ['soakMaxMs', 'slow', 'watch', 'tolerated', 'closedAt', 'verdict'],
   );
   const artifact = record<Artifact>(
     {
@@ -501,10 +660,13 @@ function attempts(): fc.Arbitrary<Attempt> {
       stages: few(stage),
       history: few(record<Transition>({ at: instant, state, cause, stage: text }, ['stage'])),
       appliedOperations: few(text),
+      exclude: text,
+      breach,
+      concerns: few(concern),
       restored,
       learnings: text,
     },
-    ['excluding', 'restored'],
+    ['excluding', 'exclude', 'breach', 'concerns', 'restored'],
   );
   return attempt.map((fields) => ({ ...fields, revision: revisionOf(fields.manifest) }));
 }
@@ -514,6 +676,7 @@ const STATES = keys<RolloutState>({
   waitingForApproval: true,
   ready: true,
   running: true,
+  monitoring: true,
   paused: true,
   succeeded: true,
   stopped: true,
@@ -529,6 +692,8 @@ const CAUSES = keys<Cause>({
   suspended: true,
   operator: true,
   errorThreshold: true,
+  gate: true,
+  deadline: true,
   stuck: true,
   reverted: true,
   replaced: true,

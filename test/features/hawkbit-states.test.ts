@@ -12,6 +12,7 @@ const ROLLOUT_STATES = [
   'ready',
   'waitingForApproval',
   'running',
+  'monitoring',
   'paused',
   'succeeded',
   'stopped',
@@ -25,16 +26,23 @@ const ROLLOUT_TRANSITIONS = [
   'ready → stopped',
   'ready → superseded',
   'waitingForApproval → running',
+  'waitingForApproval → monitoring',
   'waitingForApproval → paused',
   'waitingForApproval → stopped',
   'waitingForApproval → rolledBack',
   'waitingForApproval → superseded',
   'running → waitingForApproval',
+  'running → monitoring',
   'running → paused',
   'running → succeeded',
   'running → stopped',
   'running → rolledBack',
   'running → superseded',
+  'monitoring → running',
+  'monitoring → paused',
+  'monitoring → stopped',
+  'monitoring → rolledBack',
+  'monitoring → superseded',
   'paused → running',
   'paused → stopped',
   'paused → rolledBack',
@@ -74,6 +82,11 @@ const REACH: Readonly<Record<RolloutState, (fleet: HawkbitFleet) => Promise<void
     await release(fleet, '1.1.0', { stages: STAGES.approveSecond });
     await fleet.tick();
   },
+  async monitoring(fleet) {
+    await REACH.running(fleet);
+    await ASK.monitoring(fleet, 'running');
+    await fleet.advance(2 * TICK, TICK);
+  },
   async paused(fleet) {
     await REACH.running(fleet);
     await operate(fleet, 'pause');
@@ -108,6 +121,9 @@ const ASK: Readonly<Record<RolloutState, (fleet: HawkbitFleet, from: RolloutStat
     await operate(fleet, 'approve, stage: fleet');
     await operate(fleet, 'resume');
   },
+  async monitoring(fleet) {
+    fleet.say('fails', everyone.slice(0, 5));
+  },
   paused: (fleet) => operate(fleet, 'pause'),
   async succeeded(fleet, from) {
     if (from === 'running') await release(fleet, '1.1.0', { stages: STAGES.free });
@@ -116,6 +132,13 @@ const ASK: Readonly<Record<RolloutState, (fleet: HawkbitFleet, from: RolloutStat
   stopped: (fleet) => operate(fleet, 'cancel'),
   rolledBack: (fleet) => release(fleet, '1.0.0'),
   superseded: (fleet) => release(fleet, '1.2.0', { start: 'manual' }),
+};
+
+/** A device that fails is watched; too many for the error threshold are none. */
+const WATCHED = {
+  errorThreshold: '100',
+  gates:
+    '{health: healthy, failures: {share: failed, above: 0%, ladder: [{from: 0, severity: moderate, action: monitor, within: 48h}]}}',
 };
 
 const everyone = identities(6, () => ({})).map(({ id }) => id);
@@ -389,7 +412,7 @@ async function release(
 ): Promise<void> {
   await fleet.commit(`Release ${version}`, {
     ...kiosk(version),
-    ...rollout(version, { onFailure: 'pause', stages: STAGES.free, ...spec }),
+    ...rollout(version, { ...WATCHED, stages: STAGES.free, ...spec }),
   });
   await fleet.settle();
 }

@@ -39,6 +39,7 @@ function get(path: string, headers: Record<string, string> = {}, method = 'GET')
     tip: undefined,
     published: { version: 1, flagsVersion: 0, program },
     report: [],
+    gates: new Map(),
     tally: emptyTally(),
   });
   return artifactFiles({ state, artifacts }).request(path, { headers, method });

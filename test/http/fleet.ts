@@ -76,9 +76,10 @@ export function rolloutOf(name: string, over: Partial<Rollout> & { version?: str
     priority: 10,
     start: { kind: 'onMerge' },
     suspend: false,
-    gates: [{ name: 'health', expression: 'runtime_healthy' }],
+    gates: [{ name: 'health', kind: 'expression', expression: 'runtime_healthy' }],
     stages: [stageOf('canary', { kind: 'count', count: 2 }), stageOf('fleet', { kind: 'all' })],
     onFailure: 'rollback',
+    alpha: 0.05,
     seed: `seed of ${name}`,
     ...rest,
   };
@@ -98,6 +99,7 @@ export function createFleet() {
     tip: undefined,
     published: undefined,
     report: [],
+    gates: new Map(),
     tally: emptyTally(),
   };
 

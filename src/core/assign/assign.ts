@@ -208,6 +208,7 @@ function whyNotIn(candidate: ProgramCandidate, subject: Subject): Waiting {
   return 'notInOpenStage';
 }
 
-function hasOrInstalls(subject: Subject, revision: ProgramRevision): boolean {
+/** Whether the device runs the revision, or is on its way to it. */
+export function hasOrInstalls(subject: Subject, revision: ProgramRevision): boolean {
   return subject.report?.running === revision.revision || isInstalling(subject.report, revision.revision);
 }

@@ -4,8 +4,8 @@
  */
 
 import { compiledGate, type GateResult } from '../gates/expression.ts';
-import type { Gate } from '../model/desired.ts';
 import { type DeviceRecord, isInstalling, type ReportedState } from '../model/device.ts';
+import type { ExpressionGate } from '../model/gate.ts';
 import type { Revision, RolloutName } from '../model/ids.ts';
 import type { StageCounts } from '../model/outcome.ts';
 import type { OpenStage, Program, ProgramCandidate, ProgramRollout } from '../model/program.ts';
@@ -17,6 +17,7 @@ import {
   assignmentOf,
   earlier,
   givesRevision,
+  hasOrInstalls,
   type Placement,
   place,
   stageOf,
@@ -56,6 +57,10 @@ export interface RolloutStanding {
     /** The window that it had to wait for, or has to, while it has not succeeded. */
     readonly window?: ZonedWindow;
   };
+  /** It matches and runs something else, and no stage of the candidate has reached it. */
+  readonly isControl?: true;
+  /** When it was last heard of, where a gate asks for devices that are silent: of those that are reached, or are control. */
+  readonly heardAt?: Instant;
   /** Matches now, but did not match the condition under which known-good succeeded. */
   readonly newcomer: boolean;
   /** Still runs or installs the revision that was rolled back. */
@@ -68,6 +73,8 @@ export interface Progress {
   /** Why it failed. */
   readonly category?: string;
   readonly message?: string;
+  /** It failed, and the device took the revision back by itself. */
+  readonly wentBack?: true;
   /** One result per gate, once the device runs the revision. */
   readonly gates: readonly { readonly name: string; readonly result: GateResult }[];
   /** Device-hours on the revision. */
@@ -125,6 +132,13 @@ function standingIn(
   if (shadowedBy !== undefined) standing.shadowedBy = shadowedBy;
   if (progress !== undefined) standing.progress = progress;
   if (inStage !== undefined) standing.stage = inStage;
+  if (candidate === undefined) return standing;
+  const isControl = index === undefined && subject.report !== undefined && !hasOrInstalls(subject, candidate);
+  if (isControl) standing.isControl = true;
+  const isReached = inStage !== undefined && inStage.progress.state !== 'pending';
+  if (candidate.watches?.silent === true && subject.report !== undefined && (isControl || isReached)) {
+    standing.heardAt = subject.report.receivedAt;
+  }
   return standing;
 }
 
@@ -144,7 +158,7 @@ function stageStanding(
 export function progressOf(
   report: ReportedState | undefined,
   revision: Revision,
-  gates: readonly Gate[],
+  gates: readonly ExpressionGate[],
 ): Progress {
   const attempt = report?.attempt?.revision === revision ? report.attempt : undefined;
   const runs = report?.running === revision;
@@ -160,6 +174,7 @@ export function progressOf(
       state: 'failed',
       category: attempt.category ?? 'uncategorised',
       ...(attempt.message === undefined ? {} : { message: attempt.message }),
+      ...(attempt.state === 'rolledBack' ? { wentBack: true } : {}),
       gates: results,
       exposureHours,
     };

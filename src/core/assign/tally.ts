@@ -2,6 +2,7 @@
  * Counts over a fleet: the sum of its devices' standings. Kept up to date by subtracting a device's old standing and
  * adding its new one, so a report costs the same in any fleet.
  */
+import { hourOf } from '../gates/exposure.ts';
 import type { RolloutName } from '../model/ids.ts';
 import type { StageCounts } from '../model/outcome.ts';
 import type { Instant } from '../model/time.ts';
@@ -31,6 +32,10 @@ export interface RolloutTally {
   newcomers: number;
   /** Devices that still run or install the revision that was rolled back. */
   onWithdrawn: number;
+  /** Devices that run something else and that no stage has reached. */
+  control: number;
+  /** Of those, by the hour in which each was last heard of, where a gate asks. */
+  controlHeard: Map<Instant, number>;
   /** By index of the open stage that took the device in. */
   stages: StageTally[];
 }
@@ -41,6 +46,10 @@ export interface StageTally {
   gates: Map<string, { holds: number; fails: number; missing: number }>;
   /** Failed devices by category. */
   failures: Map<string, number>;
+  /** Failed devices that took the revision back by themselves. */
+  wentBack: number;
+  /** Devices that began, by the hour in which each was last heard of, where a gate asks. */
+  heard: Map<Instant, number>;
   /** Devices that have not succeeded, by the window in which they may begin: {@link windowKey} tells windows apart. */
   windows: Map<string, { readonly window: ZonedWindow; devices: number }>;
 }
@@ -63,6 +72,8 @@ export function emptyRolloutTally(): RolloutTally {
     scheduled: 0,
     newcomers: 0,
     onWithdrawn: 0,
+    control: 0,
+    controlHeard: new Map(),
     stages: [],
   };
 }
@@ -73,6 +84,8 @@ export function emptyStageTally(): StageTally {
     exposureHours: 0,
     gates: new Map(),
     failures: new Map(),
+    wentBack: 0,
+    heard: new Map(),
     windows: new Map(),
   };
 }
@@ -90,8 +103,13 @@ export function count(tally: Tally, standing: Standing, sign: 1 | -1): void {
     if (each.shadowedBy !== undefined) continue;
     rollout.actual += sign;
     rollout[each.health] += sign;
+    if (each.isControl === true) rollout.control += sign;
     if (each.stage === undefined) rollout.scheduled += sign;
     else countStage(rollout, each.stage, sign);
+    if (each.heardAt === undefined) continue;
+    const hour = hourOf(each.heardAt);
+    if (each.stage !== undefined) addAt(stageAt(rollout, each.stage.index).heard, hour, sign);
+    else addAt(rollout.controlHeard, hour, sign);
   }
 }
 
@@ -102,8 +120,9 @@ export function add(sum: Tally, more: Tally): void {
   keepEarlier(sum, more.until);
   for (const [name, rollout] of more.rollouts) {
     const into = entry(sum.rollouts, name, emptyRolloutTally);
-    const { stages, ...counts } = rollout;
+    const { stages, controlHeard, ...counts } = rollout;
     addEach<keyof typeof counts>(into, counts);
+    for (const [hour, devices] of controlHeard) addAt(into.controlHeard, hour, devices);
     for (const [index, stage] of stages.entries()) addStage(stageAt(into, index), stage);
   }
 }
@@ -115,6 +134,8 @@ function addStage(sum: StageTally, more: StageTally): void {
   for (const [category, devices] of more.failures) {
     sum.failures.set(category, (sum.failures.get(category) ?? 0) + devices);
   }
+  sum.wentBack += more.wentBack;
+  for (const [hour, devices] of more.heard) addAt(sum.heard, hour, devices);
   for (const { window, devices } of more.windows.values()) addWindow(sum, window, devices);
 }
 
@@ -131,6 +152,7 @@ function countStage(rollout: RolloutTally, at: NonNullable<RolloutStanding['stag
   const { progress } = at;
   stage.counts[progress.state] += sign;
   stage.exposureHours += sign * progress.exposureHours;
+  if (progress.wentBack === true) stage.wentBack += sign;
   if (progress.category !== undefined) {
     stage.failures.set(progress.category, (stage.failures.get(progress.category) ?? 0) + sign);
   }
@@ -147,6 +169,12 @@ function countStage(rollout: RolloutTally, at: NonNullable<RolloutStanding['stag
 function stageAt(rollout: RolloutTally, index: number): StageTally {
   while (rollout.stages.length <= index) rollout.stages.push(emptyStageTally());
   return rollout.stages[index] ?? emptyStageTally();
+}
+
+function addAt(hours: Map<Instant, number>, hour: Instant, devices: number): void {
+  const sum = (hours.get(hour) ?? 0) + devices;
+  if (sum === 0) hours.delete(hour);
+  else hours.set(hour, sum);
 }
 
 /** What nobody waits for any more is forgotten: tags and sites come and go. */

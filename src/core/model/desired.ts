@@ -3,6 +3,7 @@
  * followed, defaults filled in, so that the planner never asks what was meant.
  */
 import type { Flag } from './flag.ts';
+import type { Gate } from './gate.ts';
 import type { CommitId, DeviceId, Revision, RolloutName, SnapshotId } from './ids.ts';
 import type { Manifest } from './manifest.ts';
 import type { DurationMs, Instant } from './time.ts';
@@ -66,11 +67,15 @@ export interface Rollout {
   readonly revision: Revision;
   /** The target condition as written. */
   readonly condition: string;
+  /** A condition: devices that match it go back to what they had before this attempt, and stay there. */
+  readonly exclude?: string;
   /** Positive; the larger one wins. */
   readonly priority: number;
   readonly start: Start;
   readonly suspend: boolean;
   readonly gates: readonly Gate[];
+  /** In at most this share of healthy attempts the gates that bet, all together, halt for no reason. Above 0, below 1. */
+  readonly alpha: number;
   readonly stages: readonly Stage[];
   readonly onFailure: OnFailure;
   readonly installWindow?: InstallWindow;
@@ -85,12 +90,6 @@ export type Start =
 
 /** What a breach of the error threshold does. `ladder` lets the extent of the breach choose (docs/writing-rollouts.md). */
 export type OnFailure = 'pause' | 'rollback' | 'ladder';
-
-/** A CEL expression over the signals of one device's latest report. */
-export interface Gate {
-  readonly name: string;
-  readonly expression: string;
-}
 
 export interface Fraction {
   readonly numerator: number;
@@ -115,6 +114,8 @@ export interface Stage {
   /** Whether `size` includes the units that earlier stages took in. Shares do and counts do not, unless said. */
   readonly mode: 'cumulative' | 'incremental';
   readonly soakMs: DurationMs;
+  /** It soaks for so long, unless before that, and after `soakMs`, its gates over events are certain. */
+  readonly soakMaxMs?: DurationMs;
   readonly successThreshold: Threshold;
   readonly errorThreshold: Threshold;
   /** Device-hours that the stage's devices must have run the revision before it can pass. */
@@ -140,6 +141,8 @@ export interface Operation {
   readonly action: 'pause' | 'resume' | 'approve' | 'promote' | 'cancel' | 'retry';
   readonly attempt: number;
   readonly stage?: string;
+  /** With `approve`: the gate that is approved. */
+  readonly gate?: string;
   readonly by: string;
   /** When it was asked for, as it was written: it tells otherwise equal entries apart. */
   readonly at?: string;

@@ -30,6 +30,19 @@ export interface ReportedState {
   readonly boots: readonly BootWindow[];
   /** Device-hours reported while running `running`, since it began to run it. */
   readonly exposureHours: number;
+  /** What gates have counted of the device, while one asks. */
+  readonly observed?: ObservedOfDevice;
+}
+
+export interface ObservedOfDevice {
+  /** When the hour began in which something was counted last, and what was counted in it. */
+  readonly hour: Instant;
+  readonly counted: readonly string[];
+  /** Incidents by arm and event, of the arms that it is in. */
+  readonly incidents: Readonly<Record<string, number>>;
+  /** Since when, and of how many seconds since then it has said that it ran. */
+  readonly since: Instant;
+  readonly seconds: number;
 }
 
 export interface BootWindow {
@@ -123,6 +136,7 @@ export function applyReport(
     signals: report.signals,
     boots: [window, ...others].slice(0, BOOTS_REMEMBERED),
     exposureHours: (sameRevision ? before.exposureHours : 0) + report.exposureHours,
+    ...(before?.observed === undefined ? {} : { observed: before.observed }),
   };
   return { record: { ...record, report: state }, effect: 'counted' };
 }

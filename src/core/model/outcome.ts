@@ -2,7 +2,11 @@
  * What happened: one attempt of one rollout, as it is committed to `outcomes`. The attempts of a rollout are its
  * whole memory; everything that is decided can be decided again from them.
  */
-import type { Gate, Threshold } from './desired.ts';
+
+import type { Row } from '../gates/exposure.ts';
+import type { Sample } from '../gates/probe.ts';
+import type { Threshold } from './desired.ts';
+import type { BreachAction, Gate, Severity } from './gate.ts';
 import type { CommitId, Revision, RolloutName, Score, SnapshotId } from './ids.ts';
 import type { Manifest } from './manifest.ts';
 import type { DurationMs, Instant } from './time.ts';
@@ -11,6 +15,7 @@ export type RolloutState =
   | 'waitingForApproval'
   | 'ready'
   | 'running'
+  | 'monitoring'
   | 'paused'
   | 'succeeded'
   | 'stopped'
@@ -29,6 +34,8 @@ export type Cause =
   | 'suspended' // spec.suspend: true
   | 'operator' // an entry in ops/
   | 'errorThreshold' // as many devices failed as the error threshold allows
+  | 'gate' // a gate over the stage halted it
+  | 'deadline' // nobody decided in time, and what was seen did
   | 'stuck' // undecided after stuckAfter
   | 'reverted' // a commit brought the known-good revision back
   | 'replaced' // a commit wants another revision
@@ -57,8 +64,47 @@ export interface Attempt {
   readonly history: readonly Transition[];
   /** Ids of the `ops/` entries that were applied. */
   readonly appliedOperations: readonly string[];
+  /** Devices that match this went back to what they had before; set with the attempt or while it lasts, never taken away. */
+  readonly exclude?: string;
+  /** The last breach, and what it asks of people. */
+  readonly breach?: Breach;
+  /** Breaches that go on and are looked at later, oldest first. */
+  readonly concerns?: readonly Concern[];
   readonly restored?: Restored;
   readonly learnings: string;
+}
+
+/** What was too much, how bad it is, and by when who has to have decided. */
+export interface Breach {
+  readonly at: Instant;
+  /** Absent: the error threshold. */
+  readonly gate?: string;
+  readonly severity: Severity;
+  readonly action: BreachAction;
+  readonly ratio?: number;
+  readonly because: string;
+  readonly owner: string;
+  readonly runbook?: string;
+  /** A pause: then it is decided by what was seen since. A rollback: devices should be back by then. Absent: people decide. */
+  readonly decideBy?: Instant;
+  /** Where the failures are, the most telling first. */
+  readonly clusters?: readonly Cluster[];
+}
+
+/** Of the stage's devices with this value of a tag, so many failed. */
+export interface Cluster {
+  readonly tag: string;
+  readonly value: string;
+  readonly failed: number;
+  readonly devices: number;
+}
+
+export interface Concern {
+  readonly at: Instant;
+  readonly gate: string;
+  readonly severity: Severity;
+  readonly because: string;
+  readonly reviewBy: Instant;
 }
 
 export interface Transition {
@@ -100,9 +146,20 @@ export interface StageOutcome {
   readonly successThreshold: Threshold;
   readonly errorThreshold: Threshold;
   readonly soakMs: DurationMs;
+  readonly soakMaxMs?: DurationMs;
   readonly minExposureHours: number;
   readonly stuckAfterMs: DurationMs;
   readonly gates: readonly Gate[];
+  readonly alpha: number;
+  /** It was put in before a declared stage, a fifth of it, because something had to be decided without people. */
+  readonly slow?: true;
+  /** Since when its gates over hours count anew, and what of that hour had been seen by then. */
+  readonly watch?: {
+    readonly sinceAt: Instant;
+    /** When that hour began. */
+    readonly hourAt: Instant;
+    readonly less: Readonly<Record<string, Row>>;
+  };
   /** Failures that a person has looked at and resumed in spite of: only further ones count against the threshold. */
   readonly tolerated?: number;
   readonly closedAt?: Instant;
@@ -122,7 +179,24 @@ export interface StageVerdict {
   readonly because: string;
 }
 
-export interface GateVerdict {
+export type GateVerdict = ExpressionVerdict | StageGateVerdict;
+
+/** A gate that looks at the stage as a whole: what it said, and what it had seen, from which it can be said again. */
+export interface StageGateVerdict {
+  readonly name: string;
+  readonly state: 'holds' | 'halts' | 'missing';
+  readonly because: string;
+  readonly ratio?: number;
+  readonly logEvidence?: number;
+  /** The baseline, where it is another attempt's. */
+  readonly previous?: number;
+  readonly rows?: readonly Row[];
+  readonly counts?: readonly [number, number, number, number];
+  readonly observations?: readonly (readonly [Instant, number])[];
+  readonly samples?: readonly Sample[];
+}
+
+export interface ExpressionVerdict {
   readonly name: string;
   readonly expression: string;
   readonly holds: number;

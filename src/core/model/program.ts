@@ -3,8 +3,9 @@
  * the outcomes, so every replica that has read the same commits serves the same answers.
  */
 
-import type { DeviceOverride, Gate, InstallWindow, SiteOverride } from './desired.ts';
+import type { DeviceOverride, InstallWindow, SiteOverride } from './desired.ts';
 import type { Flag } from './flag.ts';
+import type { ExpressionGate } from './gate.ts';
 import type { CommitId, DeviceId, Revision, RolloutName, SnapshotId } from './ids.ts';
 import type { Manifest } from './manifest.ts';
 import type { Admission } from './outcome.ts';
@@ -35,7 +36,7 @@ export interface ProgramRollout {
   /** The target condition in force. */
   readonly condition: string;
   /** Judged for devices on known-good; a stage brings its own. */
-  readonly gates: readonly Gate[];
+  readonly gates: readonly ExpressionGate[];
   /** Outside of it nothing new is offered, but for the return from a rolled-back attempt. */
   readonly installWindow?: InstallWindow;
   /** The unfinished attempt. `offers` is false while it is paused or was stopped: who has it keeps it, nobody else gets it. */
@@ -62,6 +63,19 @@ export interface ProgramCandidate extends ProgramRevision {
   readonly seed: string;
   readonly excluding?: string;
   readonly stages: readonly OpenStage[];
+  /** What the gates of its open stages look at in reports, beyond each device's own; absent: nothing. */
+  readonly watches?: Watches;
+}
+
+export interface Watches {
+  /** Names of events that are counted. */
+  readonly events: readonly string[];
+  readonly metrics: readonly {
+    readonly signal: string;
+    readonly range?: { readonly from: number; readonly to: number };
+  }[];
+  /** Whether devices of which nothing is heard are counted. */
+  readonly silent: boolean;
 }
 
 export interface OpenStage {
@@ -72,5 +86,5 @@ export interface OpenStage {
   /** When its ramp began, less the time that it stood still; it stands still since `rampHeldAt`. */
   readonly rampStartedAt: Instant;
   readonly rampHeldAt?: Instant;
-  readonly gates: readonly Gate[];
+  readonly gates: readonly ExpressionGate[];
 }

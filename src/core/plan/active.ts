@@ -3,15 +3,18 @@
  * devices failed, and only then, may it go on?
  */
 import type { Attempt, Cause, StageOutcome } from '../model/outcome.ts';
+import { formatInstant } from '../model/time.ts';
 import assert from './assert.ts';
+import { checkpoint, deadlineOf, decideAtDeadline, findClusters, resume, stopOnBreach } from './breach.ts';
 import { attemptKey, stageKey, type Want, wantKey } from './contract.ts';
 import { emergencyOf } from './emergency.ts';
-import { end, failStage } from './ending.ts';
-import { type Judgement, judgeFailures, judgeProgress, runningSince, verdictOf } from './judge.ts';
+import { end } from './ending.ts';
+import { approvalsOfGate, readingsOf } from './gates.ts';
+import { judgeProgress, runningSince } from './judge.ts';
 import { enter, enterStage } from './lifecycle.ts';
 import { openNext } from './open-stage.ts';
 import { rampClock } from './ramp.ts';
-import { identityOf, takeBack } from './restoration.ts';
+import { takeBack } from './restoration.ts';
 import {
   applied,
   type Context,
@@ -22,13 +25,15 @@ import {
   type Step,
   stageTally,
 } from './step.ts';
+import { verdictOn } from './verdict.ts';
 
 export function stepActive(context: Context, latest: Attempt): Step {
   return (
     wantedOtherwise(context, latest) ??
     obeyOperators(context, latest) ??
-    stopOnFailures(context, latest) ??
-    (latest.state === 'paused' ? waitPaused(context, latest) : advance(context, latest))
+    stopOnBreach(context, latest) ??
+    decideAtDeadline(context, latest) ??
+    (isHeld(latest) ? (findClusters(context, latest) ?? waitHeld(context, latest)) : advance(context, latest))
   );
 }
 
@@ -67,15 +72,17 @@ function obeyOperators(context: Context, latest: Attempt): Step | undefined {
   // The last word counts; what was said before it is applied with it.
   const wishes = operations(context, latest, ['pause', 'resume']);
   const wish = wishes.at(-1);
-  if (offering && wish?.action === 'pause') {
+  if ((offering || latest.state === 'monitoring') && wish?.action === 'pause') {
     return pause(context, applied(wishes, latest), { cause: 'operator', because: `paused by ${wish.by}` });
   }
   if (offering && latest.stages.length > 0 && rollout.suspend) {
     return pause(context, latest, { cause: 'suspended', because: 'spec.suspend is true' });
   }
-  if (latest.state === 'paused' && !rollout.suspend) {
-    if (wish?.action === 'resume') return resume(context, applied(wishes, latest), `resumed by ${wish.by}`);
-    if (latest.cause === 'suspended') return resume(context, latest, 'spec.suspend is gone');
+  if (isHeld(latest) && !rollout.suspend) {
+    const because = wish?.action === 'resume' ? `resumed by ${wish.by}` : 'spec.suspend is gone';
+    if (wish?.action === 'resume')
+      return resume(context, applied(wishes, latest), { cause: 'resumed', because });
+    if (latest.cause === 'suspended') return resume(context, latest, { cause: 'resumed', because });
   }
   // What asks for the state that already is has been done.
   if ((wish?.action === 'resume' && offering) || (wish?.action === 'pause' && latest.state === 'paused')) {
@@ -84,101 +91,52 @@ function obeyOperators(context: Context, latest: Attempt): Step | undefined {
   return undefined;
 }
 
-function resume(context: Context, latest: Attempt, because: string): Step {
-  const last = latest.stages.length - 1;
-  // What a person has seen and resumed in spite of does not halt a second time.
-  const forgiven = latest.stages.reduce((attempt, stage, index) => {
-    const failed = context.tally.stages[index]?.counts.failed ?? 0;
-    const tolerated = { tolerated: Math.max(stage.tolerated ?? 0, failed) };
-    if (stage.state === 'failed')
-      return enterStage(attempt, index, index === last ? 'running' : 'passed', tolerated);
-    return attempt;
-  }, latest);
-  const running = enter(forgiven, 'running', { cause: 'resumed', at: context.input.now });
-  return decide('resume', 'opens', running, `attempt ${latest.attempt} is resumed`, because);
-}
-
-/** Devices of every open stage are judged, those of stages that passed included. A paused attempt can only get worse. */
-function stopOnFailures(context: Context, latest: Attempt): Step | undefined {
-  for (const [index, stage] of latest.stages.entries()) {
-    const tally = stageTally(context.tally, index);
-    const breach = judgeFailures(stage, tally, context.rollout.onFailure);
-    if (breach === undefined) continue;
-    if (breach.action === 'rollBack') return rollBack(context, latest, { index, breach });
-    if (latest.state !== 'paused')
-      return pause(context, latest, { cause: 'errorThreshold', because: breach.because, index });
-  }
-  return undefined;
-}
-
-function rollBack(
-  context: Context,
-  latest: Attempt,
-  at: { index: number; breach: Extract<Judgement, { kind: 'breach' }> },
-): Step {
-  const { knownGood } = context;
-  const failed = failStage(context, latest, at.index, at.breach.because);
-  const back = end(context, failed, 'rolledBack', 'errorThreshold');
-  const restored =
-    knownGood === undefined
-      ? ({ main: 'none' } as const)
-      : ({ main: 'pending', knownGood: identityOf(knownGood) } as const);
-  const to =
-    knownGood === undefined ? 'offers are withdrawn' : `back to known-good of attempt ${knownGood.attempt}`;
-  return {
-    kind: 'decide',
-    decision: {
-      ...decision(
-        'rollBack',
-        'closes',
-        { ...back, restored },
-        `attempt ${latest.attempt} failed, ${to}`,
-        at.breach.because,
-      ),
-      stage: latest.stages[at.index]?.name ?? '',
-      verdict: 'halt',
-    },
-  };
-}
-
+/** By people, or because nobody can tell how it is: a breach has its own way (breach.ts). */
 function pause(
   context: Context,
   latest: Attempt,
-  why: { cause: Cause; because: string; index?: number; verdict?: 'undecided' },
+  why: { cause: Cause; because: string; verdict?: 'undecided' },
 ): Step {
-  const index = why.index ?? latest.stages.length - 1;
-  const marked = why.cause === 'errorThreshold' ? failStage(context, latest, index, why.because) : latest;
-  const paused = enter(marked, 'paused', { cause: why.cause, at: context.input.now });
+  const paused = enter(latest, 'paused', { cause: why.cause, at: context.input.now });
   const made = decision('pause', 'closes', paused, `attempt ${latest.attempt} is paused`, why.because);
-  const stage = latest.stages[index]?.name;
+  const stage = latest.stages.at(-1)?.name;
   return {
     kind: 'decide',
     decision: {
       ...made,
       ...(stage === undefined ? {} : { stage }),
-      ...(why.cause === 'errorThreshold'
-        ? { verdict: 'halt' }
-        : why.verdict === undefined
-          ? {}
-          : { verdict: why.verdict }),
+      ...(why.verdict === undefined ? {} : { verdict: why.verdict }),
     },
   };
 }
 
-function waitPaused(context: Context, latest: Attempt): Step {
+function isHeld({ state }: Attempt): boolean {
+  return state === 'paused' || state === 'monitoring';
+}
+
+function waitHeld(context: Context, latest: Attempt): Step {
   const last = latest.history.at(-1);
   const stage = latest.stages.findLast((each) => each.state === 'failed') ?? latest.stages.at(-1);
   const because: Partial<Record<Cause, string>> = {
     suspended: 'spec.suspend is true; take it away to go on',
     operator: `${whoPaused(context, latest)}; an entry in ops/ with action: resume goes on`,
     stuck: `${stage?.verdict?.because ?? 'it was undecided for too long'}; resume, cancel or revert`,
-    errorThreshold: `${stage?.verdict?.because ?? 'too many devices failed'}; resume, cancel or revert`,
+    errorThreshold: `${stage?.verdict?.because ?? 'too many devices failed'}; ${whoDecides(latest)}`,
+    gate: `${latest.breach?.because ?? 'a gate halted it'}; ${whoDecides(latest)}`,
   };
+  const until = deadlineOf(latest);
   return {
     kind: 'wait',
-    reason: `paused: ${because[last?.cause ?? latest.cause] ?? latest.cause}`,
+    reason: `${latest.state}: ${because[last?.cause ?? latest.cause] ?? latest.cause}`,
+    ...(until === undefined ? {} : { until }),
     ...(stage === undefined ? {} : { stage: stage.name }),
   };
+}
+
+function whoDecides({ breach }: Attempt): string {
+  const ways = 'resume, cancel or revert';
+  if (breach?.decideBy === undefined) return ways;
+  return `${ways}; ${breach.owner} decides by ${formatInstant(breach.decideBy)}, after that what is seen until then does`;
 }
 
 /** The last word of `ops/` that was obeyed, as far as it is still there. */
@@ -202,6 +160,7 @@ function advance(context: Context, latest: Attempt): Step {
 
 function judge(context: Context, latest: Attempt, index: number, stage: StageOutcome): Step {
   const tally = stageTally(context.tally, index);
+  const readings = readingsOf(context, latest, index);
   const { now, observed } = context.input;
   const promotions = operations(context, latest, ['promote']).filter(
     ({ stage: name }) => name === stage.name,
@@ -215,35 +174,38 @@ function judge(context: Context, latest: Attempt, index: number, stage: StageOut
       runningSince: runningSince(latest, stage),
       rampEndsAt: rampClock(latest, stage).rampStartedAt + (stage.admits.rampMs ?? 0),
       promoted: promotions.length > 0,
+      readings,
     },
     now,
   );
   switch (judgement.kind) {
     case 'waits': {
+      const marked = checkpoint(context, latest);
+      if (marked !== undefined) return marked;
       const { until, because } = judgement;
       return { kind: 'wait', stage: stage.name, reason: because, ...(until === undefined ? {} : { until }) };
     }
     case 'stuck':
       return pauseStuck(context, latest, index, judgement.because);
     case 'passes': {
-      const verdict = verdictOf(stage, tally, {
-        at: now,
+      const verdict = verdictOn(context, latest, index, {
         verdict: 'pass',
         because: judgement.because,
-        silent: [],
+        readings,
       });
       const passed = enterStage(latest, index, 'passed', { verdict, closedAt: now });
+      const approvals = stage.gates.flatMap((gate) =>
+        gate.kind === 'approval' ? approvalsOfGate(context, latest, stage, gate) : [],
+      );
       const made = decision(
         'passStage',
         'records',
-        applied(promotions, passed),
+        applied([...promotions, ...approvals], passed),
         `stage ${stage.name} passed`,
         judgement.because,
       );
       return { kind: 'decide', decision: { ...made, stage: stage.name, verdict: 'pass' } };
     }
-    case 'breach':
-      throw new Error('failures are judged before progress');
   }
 }
 
@@ -254,9 +216,7 @@ function pauseStuck(context: Context, latest: Attempt, index: number, because: s
   const want: Want = { kind: 'undecided', rollout: latest.rollout, attempt: latest.attempt };
   const answer = context.input.observed.answers.get(wantKey(want));
   if (answer?.kind !== 'undecided') return { kind: 'wait', stage: stage.name, reason: because, want };
-  const at = context.input.now;
-  const tally = stageTally(context.tally, index);
-  const verdict = verdictOf(stage, tally, { at, verdict: 'undecided', because, silent: answer.scores });
+  const verdict = verdictOn(context, latest, index, { verdict: 'undecided', because, silent: answer.scores });
   const marked = { ...latest, stages: latest.stages.with(index, { ...stage, verdict }) };
   return pause(context, marked, { cause: 'stuck', because, verdict: 'undecided' });
 }

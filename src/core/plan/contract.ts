@@ -1,8 +1,12 @@
 /** What the planner is given and what it returns: plain data, so that plans can be compared, printed and replayed. */
 import type { Tally } from '../assign/tally.ts';
+import type { Exposure } from '../gates/exposure.ts';
+import type { ObservedMinute } from '../gates/outside.ts';
+import type { Probe, Sample } from '../gates/probe.ts';
+import type { GateReading } from '../gates/reading.ts';
 import type { DesiredState, Operations } from '../model/desired.ts';
 import type { CommitId, RolloutName, Score, SnapshotId } from '../model/ids.ts';
-import type { Attempt, Outcomes, RolloutState, StageVerdict } from '../model/outcome.ts';
+import type { Attempt, Cluster, Outcomes, RolloutState, StageVerdict } from '../model/outcome.ts';
 import type { Instant } from '../model/time.ts';
 import type { Resolved, StageTaking } from '../select/admission.ts';
 
@@ -26,12 +30,23 @@ export interface Observed {
   readonly answers: ReadonlyMap<string, Answer>;
   /** What became of our attempts to make main agree again, by `<rollout>/<attempt>`. */
   readonly restorations: ReadonlyMap<string, RestoreResult>;
+  /** What gates over whole stages look at; absent: nothing was measured. */
+  readonly measured?: Measured;
   /** 128 random bits in hex, fresh with each pass. */
   readonly randomHex: string;
   /** Set while nothing may open, with the reason: git is away, `outcomes` was rewound. */
   readonly held?: string;
   /** Rollouts of which nothing may open, with the reason: devices would refuse the revision. */
   readonly heldRollouts?: ReadonlyMap<RolloutName, string>;
+}
+
+export interface Measured {
+  /** By {@link attemptKey}. */
+  readonly exposures: ReadonlyMap<string, Exposure>;
+  /** What was posted, by metric, in order of time. */
+  readonly observations: ReadonlyMap<string, readonly ObservedMinute[]>;
+  /** What was answered, by the key of the probe, in order of time. */
+  readonly samples: ReadonlyMap<string, readonly Sample[]>;
 }
 
 export interface Plan {
@@ -41,6 +56,12 @@ export interface Plan {
   readonly restores: readonly Restore[];
   readonly soaks: ReadonlyMap<string, Instant>;
   readonly report: readonly RolloutReport[];
+  /** What is to be asked of others from now on. */
+  readonly probes: readonly Probe[];
+  /** Deadlines that somebody has to be told of: due now, and again in every plan until they have passed. */
+  readonly reminders: readonly Reminder[];
+  /** What the gates of each attempt under way say, by rollout. */
+  readonly gates: ReadonlyMap<RolloutName, readonly GateReading[]>;
 }
 
 export interface Decision {
@@ -57,7 +78,11 @@ export interface Decision {
     | 'rollBack'
     | 'recordRestored'
     | 'recordOperation'
-    | 'recordLearnings';
+    | 'recordLearnings'
+    | 'recordEvidence'
+    | 'recordConcern'
+    | 'recordClusters'
+    | 'exclude';
   /** `opens` takes effect once it is committed; `closes` as soon as it is durable here; `records` has no effect on devices. */
   readonly effect: 'opens' | 'closes' | 'records';
   /** The outcome document after the decision. */
@@ -68,6 +93,19 @@ export interface Decision {
   readonly because?: string;
   readonly stage?: string;
   readonly verdict?: StageVerdict['verdict'];
+}
+
+export interface Reminder {
+  readonly rollout: RolloutName;
+  readonly attempt: number;
+  readonly stage?: string;
+  readonly deadlineAt: Instant;
+  /** Which of the reminders of this deadline it is. */
+  readonly when: 'halfTime' | 'lastHour' | 'passed';
+  /** What happens at the deadline, or what should have, in a sentence. */
+  readonly what: string;
+  readonly owner: string;
+  readonly runbook?: string;
 }
 
 /** Who would be in the next stage, or who has not decided in the present one. */
@@ -83,7 +121,14 @@ export type Want =
       readonly seed: string;
       readonly takes: StageTaking;
     }
-  | { readonly kind: 'undecided'; readonly rollout: RolloutName; readonly attempt: number };
+  | { readonly kind: 'undecided'; readonly rollout: RolloutName; readonly attempt: number }
+  /** Where the failures are: those that failed, and those that reported the event. */
+  | {
+      readonly kind: 'clusters';
+      readonly rollout: RolloutName;
+      readonly attempt: number;
+      readonly event?: string;
+    };
 
 export type Answer =
   | {
@@ -92,7 +137,8 @@ export type Answer =
       readonly units: number;
       readonly resolved: Resolved;
     }
-  | { readonly kind: 'undecided'; readonly scores: readonly Score[] };
+  | { readonly kind: 'undecided'; readonly scores: readonly Score[] }
+  | { readonly kind: 'clusters'; readonly clusters: readonly Cluster[] };
 
 /** Make main want the known-good revision again; where it has refused that (`attempt.restored`), ask people to. */
 export interface Restore {

@@ -1,4 +1,5 @@
 /** Stages and attempts that end before they passed: what was seen until then goes into the outcome. */
+import type { GateReading } from '../gates/reading.ts';
 import {
   type Attempt,
   type Cause,
@@ -8,9 +9,9 @@ import {
 } from '../model/outcome.ts';
 import assert from './assert.ts';
 import { attemptKey } from './contract.ts';
-import { verdictOf } from './judge.ts';
 import { enter, enterStage } from './lifecycle.ts';
-import { type Context, stageTally } from './step.ts';
+import type { Context } from './step.ts';
+import { verdictOn } from './verdict.ts';
 
 /** Ends the attempt, perhaps before its last stage: what that one has seen until now goes into the outcome. */
 export function end(context: Context, attempt: Attempt, to: RolloutState, cause: Cause): Attempt {
@@ -20,19 +21,21 @@ export function end(context: Context, attempt: Attempt, to: RolloutState, cause:
   const because = `the attempt ended ${to} while the stage was running`;
   const stages = attempt.stages.map((stage, index): StageOutcome => {
     if (stage.state !== 'running') return stage;
-    const tally = stageTally(context.tally, index);
-    const verdict = verdictOf(stage, tally, { at, verdict: 'undecided', because, silent: [] });
+    const verdict = verdictOn(context, attempt, index, { verdict: 'undecided', because });
     return { ...stage, verdict, closedAt: at };
   });
   return enter({ ...attempt, stages }, to, { cause, at });
 }
 
-export function failStage(context: Context, latest: Attempt, index: number, because: string): Attempt {
+export function failStage(
+  context: Context,
+  latest: Attempt,
+  index: number,
+  why: { readonly because: string; readonly readings: readonly GateReading[] },
+): Attempt {
   const stage = latest.stages[index];
   assert(stage !== undefined, `${attemptKey(latest)}: stage ${index} failed without being open`);
   if (stage.state === 'failed') return latest;
-  const tally = stageTally(context.tally, index);
-  const at = context.input.now;
-  const verdict = verdictOf(stage, tally, { at, verdict: 'halt', because, silent: [] });
-  return enterStage(latest, index, 'failed', { verdict, closedAt: at });
+  const verdict = verdictOn(context, latest, index, { verdict: 'halt', ...why });
+  return enterStage(latest, index, 'failed', { verdict, closedAt: context.input.now });
 }

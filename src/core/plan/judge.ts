@@ -3,39 +3,33 @@
  * heard counts: silence neither passes nor fails, it runs into `stuckAfter`.
  */
 import type { StageTally } from '../assign/tally.ts';
-import type { OnFailure } from '../model/desired.ts';
-import type { Attempt, StageOutcome, StageVerdict } from '../model/outcome.ts';
-import { formatDuration, formatInstant, type Instant } from '../model/time.ts';
+import type { GateReading } from '../gates/reading.ts';
+import type { Attempt, StageOutcome } from '../model/outcome.ts';
+import { type DurationMs, formatDuration, formatInstant, type Instant } from '../model/time.ts';
 import { failuresThatHalt, formatThreshold, successesNeeded } from '../select/size.ts';
 import { firstOpen } from '../window/install-window.ts';
 
 export type Judgement =
-  | { readonly kind: 'breach'; readonly action: 'pause' | 'rollBack'; readonly because: string }
   | { readonly kind: 'passes'; readonly because: string }
   | { readonly kind: 'stuck'; readonly because: string }
   | { readonly kind: 'waits'; readonly because: string; readonly until?: Instant };
 
-/** From this multiple of the allowed failures on, the ladder rolls back instead of pausing. */
-const LADDER_ROLLBACK_RATIO = 10;
+/** More failures than the stage may have. */
+export interface TooManyFailures {
+  readonly because: string;
+  /** How many times what is allowed. */
+  readonly ratio: number;
+}
 
 /** Too many failures in a stage, open or passed. */
-export function judgeFailures(
-  stage: StageOutcome,
-  tally: StageTally,
-  onFailure: OnFailure,
-): Extract<Judgement, { kind: 'breach' }> | undefined {
+export function judgeFailures(stage: StageOutcome, tally: StageTally): TooManyFailures | undefined {
   const failed = tally.counts.failed - (stage.tolerated ?? 0);
   const halts = failuresThatHalt(stage.errorThreshold, stage.devices);
   if (failed < halts) return undefined;
-  const ratio = failed / failuresAllowed(stage);
-  const action = onFailure === 'rollback' || (onFailure === 'ladder' && ratio >= LADDER_ROLLBACK_RATIO);
-  return {
-    kind: 'breach',
-    action: action ? 'rollBack' : 'pause',
-    because:
-      `${failed} of ${stage.devices} devices of stage ${stage.name} failed${mainCategory(tally)}; ` +
-      `the error threshold ${formatThreshold(stage.errorThreshold)} halts at ${halts}`,
-  };
+  const because =
+    `${failed} of ${stage.devices} devices of stage ${stage.name} failed${mainCategory(tally)}; ` +
+    `the error threshold ${formatThreshold(stage.errorThreshold)} halts at ${halts}`;
+  return { because, ratio: failed / failuresAllowed(stage) };
 }
 
 /** ` with install.disk-full`, or how many of the failures that is, where there are others. */
@@ -61,8 +55,10 @@ export interface StageProgress {
   readonly runningSince: Instant;
   /** When the ramp has taken everybody in; the stage's opening where there is none. */
   readonly rampEndsAt: Instant;
-  /** A person skips what is left of soak and exposure. */
+  /** A person skips what is left of soak and exposure, and gates that say nothing. */
   readonly promoted: boolean;
+  /** What the gates over the stage say. */
+  readonly readings: readonly GateReading[];
 }
 
 /** Whether the stage at hand passes. Failures have been judged before. */
@@ -99,49 +95,38 @@ export function judgeProgress(
     if (now < stuckAt) return { kind: 'waits', because, until: stuckAt };
     return { kind: 'stuck', because: `undecided after ${formatDuration(stage.stuckAfterMs)}: ${because}` };
   }
-  const soakEndsAt = (progress.succeededAt ?? now) + stage.soakMs;
+  const missing = progress.readings.filter(({ state }) => state === 'missing');
+  const [first] = missing;
+  if (first !== undefined && stage.devices > 0) {
+    const others = missing.length > 1 ? `, and ${missing.length - 1} more` : '';
+    const because = `${met}; gate ${first.name} does not say that all is well: ${first.because}${others}`;
+    if (now < stuckAt) return { kind: 'waits', because, until: stuckAt };
+    return { kind: 'stuck', because: `undecided after ${formatDuration(stage.stuckAfterMs)}: ${because}` };
+  }
+  const soakMs = soakOf(stage, progress.readings);
+  const soakEndsAt = (progress.succeededAt ?? now) + soakMs;
   if (now < soakEndsAt) {
     return {
       kind: 'waits',
-      because: `${met}; soaking for ${formatDuration(stage.soakMs)}`,
+      because: `${met}; soaking for ${formatDuration(soakMs)}`,
       until: soakEndsAt,
     };
   }
   return {
     kind: 'passes',
-    because: stage.soakMs > 0 ? `${met} and soaked for ${formatDuration(stage.soakMs)}` : met,
+    because: soakMs > 0 ? `${met} and soaked for ${formatDuration(soakMs)}` : met,
   };
+}
+
+/** A stage that may soak longer does so until its gates over events are certain; one that has none cannot be. */
+function soakOf({ soakMs, soakMaxMs = soakMs }: StageOutcome, readings: readonly GateReading[]): DurationMs {
+  const said = readings.filter(({ certified }) => certified !== undefined);
+  return said.length > 0 && said.every(({ certified }) => certified === true) ? soakMs : soakMaxMs;
 }
 
 /** Whether the stage has met its success threshold, so that its soak runs. */
 export function meetsSuccess(stage: StageOutcome, tally: StageTally): boolean {
   return tally.counts.succeeded >= successesNeeded(stage.successThreshold, stage.devices);
-}
-
-/** What goes into the outcome when a stage ends or is paused. */
-export function verdictOf(
-  stage: StageOutcome,
-  tally: StageTally,
-  given: Pick<StageVerdict, 'at' | 'verdict' | 'because' | 'silent'>,
-): StageVerdict {
-  return {
-    ...given,
-    counts: { ...tally.counts },
-    gates: stage.gates.map((gate) => {
-      const seen = tally.gates.get(gate.name);
-      return {
-        name: gate.name,
-        expression: gate.expression,
-        holds: seen?.holds ?? 0,
-        fails: seen?.fails ?? 0,
-        missing: seen?.missing ?? 0,
-      };
-    }),
-    failures: [...tally.failures]
-      .filter(([, devices]) => devices > 0)
-      .sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1))
-      .map(([category, devices]) => ({ category, devices })),
-  };
 }
 
 /** The last moment at which the attempt began to run, after its start or after a pause. */

@@ -1,7 +1,8 @@
 /**
  * The life of an attempt. Created, it is `ready`; opening its first stage makes it `running`; each stage that passes
  * opens the next, and the last one makes it `succeeded`. A breach, a person or `stuckAfter` pauses it; a pause only
- * stops offers, and resuming goes on at the stage where it stopped. It ends `succeeded`, `stopped` (cancelled or
+ * stops offers, and resuming goes on at the stage where it stopped. `monitoring` is a pause that expects to go on: nothing new is
+ * offered, devices tell more, and at its deadline what was seen since decides. It ends `succeeded`, `stopped` (cancelled or
  * taken away), `rolledBack` (its devices are on their way to known-good) or `superseded` (another revision is wanted).
  * `waitingForApproval` is a stage whose turn it is and that nobody has approved; the open ones go on.
  *
@@ -16,8 +17,10 @@ import assert from './assert.ts';
 export const ROLLOUT_TRANSITIONS: Readonly<Record<RolloutState, readonly RolloutState[]>> = {
   // Nothing was installed yet, so there is nothing to roll back.
   ready: ['waitingForApproval', 'running', 'stopped', 'superseded'],
-  waitingForApproval: ['running', 'paused', 'stopped', 'rolledBack', 'superseded'],
-  running: ['waitingForApproval', 'paused', 'succeeded', 'stopped', 'rolledBack', 'superseded'],
+  waitingForApproval: ['running', 'monitoring', 'paused', 'stopped', 'rolledBack', 'superseded'],
+  running: ['waitingForApproval', 'monitoring', 'paused', 'succeeded', 'stopped', 'rolledBack', 'superseded'],
+  // A person may take over what would otherwise be decided at its deadline.
+  monitoring: ['running', 'paused', 'stopped', 'rolledBack', 'superseded'],
   paused: ['running', 'stopped', 'rolledBack', 'superseded'],
   succeeded: [],
   // A commit may bring known-good back for devices that kept a cancelled or superseded revision.

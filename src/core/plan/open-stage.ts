@@ -7,9 +7,9 @@ import { formatSize } from '../select/size.ts';
 import { approvalsOf } from './approvals.ts';
 import { type Want, wantKey } from './contract.ts';
 import { emergencyOf, emergencyStage } from './emergency.ts';
-import { verdictOf } from './judge.ts';
 import { enter, enterStage } from './lifecycle.ts';
-import { applied, type Context, decide, decision, operations, type Step, stageTally } from './step.ts';
+import { applied, type Context, decide, decision, operations, type Step } from './step.ts';
+import { verdictOn } from './verdict.ts';
 
 export function openNext(context: Context, latest: Attempt): Step {
   const { rollout, input } = context;
@@ -54,9 +54,11 @@ export function openNext(context: Context, latest: Attempt): Step {
     successThreshold: stage.successThreshold,
     errorThreshold: stage.errorThreshold,
     soakMs: stage.soakMs,
+    ...(stage.soakMaxMs === undefined ? {} : { soakMaxMs: stage.soakMaxMs }),
     minExposureHours: stage.minExposureHours,
     stuckAfterMs: stage.stuckAfterMs,
     gates: rollout.gates.filter((gate) => stage.gates.includes(gate.name)),
+    alpha: rollout.alpha,
   };
   const obeyed = [
     ...approvalsOf(context, latest, stage).entries,
@@ -88,8 +90,7 @@ function cutShort(context: Context, latest: Attempt, { by }: Operation): Attempt
   if (stage?.state !== 'running') return latest;
   const at = context.input.now;
   const because = `cut short by an emergency that ${by} asked for`;
-  const tally = stageTally(context.tally, index);
-  const verdict = verdictOf(stage, tally, { at, verdict: 'undecided', because, silent: [] });
+  const verdict = verdictOn(context, latest, index, { verdict: 'undecided', because });
   return enterStage(latest, index, 'passed', { verdict, closedAt: at });
 }
 

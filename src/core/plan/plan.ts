@@ -15,5 +15,8 @@ export function plan(input: PlanInput): Plan {
     restores: plans.flatMap((each) => each.restores),
     soaks: new Map(plans.flatMap((each) => each.soaks)),
     report: plans.flatMap((each) => (each.report === undefined ? [] : [each.report])),
+    probes: plans.flatMap((each) => each.probes),
+    reminders: plans.flatMap((each) => each.reminders),
+    gates: new Map(plans.flatMap((each) => (each.gates === undefined ? [] : [each.gates]))),
   };
 }

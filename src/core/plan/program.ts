@@ -1,8 +1,15 @@
 /** The program that follows from desired state and outcomes. */
 import type { DesiredState, Rollout } from '../model/desired.ts';
+import { isExpression } from '../model/gate.ts';
 import type { Revision } from '../model/ids.ts';
-import { type Attempt, knownGoodOf, type Outcomes } from '../model/outcome.ts';
-import type { Program, ProgramCandidate, ProgramRevision, ProgramRollout } from '../model/program.ts';
+import { type Attempt, isFinished, knownGoodOf, type Outcomes } from '../model/outcome.ts';
+import type {
+  Program,
+  ProgramCandidate,
+  ProgramRevision,
+  ProgramRollout,
+  Watches,
+} from '../model/program.ts';
 import { isEmergency } from './emergency.ts';
 import { isOffering, rampClock } from './ramp.ts';
 
@@ -69,7 +76,7 @@ function programOf(rollout: Rollout, attempts: readonly Attempt[]): ProgramRollo
     name: rollout.name,
     priority: rollout.priority,
     condition: rollout.condition,
-    gates: rollout.gates,
+    gates: rollout.gates.filter(isExpression),
     ...(rollout.installWindow === undefined ? {} : { installWindow: rollout.installWindow }),
     ...(candidate === undefined ? {} : { candidate: candidateOf(candidate) }),
     kept: since
@@ -98,8 +105,28 @@ function candidateOf(attempt: Attempt): ProgramCandidate {
     seed: attempt.seed,
     ...(attempt.excluding === undefined ? {} : { excluding: attempt.excluding }),
     stages: attempt.stages.map((stage) => {
-      const { name, condition, unit, admits, gates } = stage;
+      const { name, condition, unit, admits } = stage;
+      const gates = stage.gates.filter(isExpression);
       return { name, condition, unit, admits, gates, ...rampClock(attempt, stage) };
     }),
+    ...watchesOf(attempt),
   };
+}
+
+/** What reports are looked at for while the attempt lasts; a finished one asks for nothing. */
+function watchesOf(attempt: Attempt): Pick<ProgramCandidate, 'watches'> {
+  if (isFinished(attempt)) return {};
+  const events = new Set<string>();
+  const metrics = new Map<string, Watches['metrics'][number]>();
+  let silent = false;
+  for (const gate of attempt.stages.flatMap(({ gates }) => gates)) {
+    if (gate.kind === 'events') events.add(gate.event);
+    if (gate.kind === 'metric') {
+      const { signal, range } = gate;
+      metrics.set(signal, { signal, ...(range === undefined ? {} : { range }) });
+    }
+    if (gate.kind === 'share' && gate.of === 'silent') silent = true;
+  }
+  if (events.size === 0 && metrics.size === 0 && !silent) return {};
+  return { watches: { events: [...events].sort(), metrics: [...metrics.values()], silent } };
 }

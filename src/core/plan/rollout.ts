@@ -3,21 +3,26 @@
  * next step then starts from, or says what it waits for. Between attempts idle.ts decides, within one active.ts.
  */
 import { emptyRolloutTally } from '../assign/tally.ts';
+import type { Probe } from '../gates/probe.ts';
+import type { GateReading } from '../gates/reading.ts';
 import type { Rollout } from '../model/desired.ts';
 import type { RolloutName } from '../model/ids.ts';
 import { type Attempt, isFinished, knownGoodOf } from '../model/outcome.ts';
 import type { Instant } from '../model/time.ts';
 import { stepActive } from './active.ts';
 import assert from './assert.ts';
+import { remindersOf } from './breach.ts';
 import {
   attemptKey,
   type Decision,
   type PlanInput,
+  type Reminder,
   type Restore,
   type RolloutReport,
   stageKey,
   type Want,
 } from './contract.ts';
+import { probesOf, readingsOf } from './gates.ts';
 import { stepIdle } from './idle.ts';
 import { meetsSuccess } from './judge.ts';
 import { enter } from './lifecycle.ts';
@@ -29,6 +34,9 @@ export interface RolloutPlan {
   readonly restores: readonly Restore[];
   readonly soaks: readonly (readonly [string, Instant])[];
   readonly report: RolloutReport | undefined;
+  readonly probes: readonly Probe[];
+  readonly reminders: readonly Reminder[];
+  readonly gates: readonly [RolloutName, readonly GateReading[]] | undefined;
 }
 
 /** More decisions than this about one rollout in one pass would mean that the walk goes in circles. */
@@ -42,7 +50,7 @@ export function planRollout(input: PlanInput, name: RolloutName): RolloutPlan {
 
   for (let steps = 0; steps < STEPS_MAX; steps++) {
     let step = rollout === undefined ? stepRemoved(input, attempts) : next(input, rollout, attempts);
-    if (step === undefined) return { decisions, wants: [], restores: [], soaks: [], report: undefined };
+    if (step === undefined) return { ...NOTHING, decisions };
     if (step.kind === 'decide') {
       decisions.push(step.decision);
       attempts = replaceAttempt(attempts, step.decision);
@@ -56,14 +64,28 @@ export function planRollout(input: PlanInput, name: RolloutName): RolloutPlan {
       restores: step.restore === undefined ? [] : [step.restore],
       soaks: soaksOf(input, attempts),
       report: reportOf(name, attempts.at(-1), step),
+      ...(rollout === undefined ? UNWATCHED : watchOf(contextOf(input, rollout, attempts))),
     };
   }
   assert(false, `rollout ${name}: more than ${STEPS_MAX} decisions in one pass`);
 }
 
-function next(input: PlanInput, rollout: Rollout, attempts: readonly Attempt[]): Step {
+const UNWATCHED = { probes: [], reminders: [], gates: undefined };
+const NOTHING = { decisions: [], wants: [], restores: [], soaks: [], report: undefined, ...UNWATCHED };
+
+/** What is watched of the attempt under way, whatever it does next. */
+function watchOf(context: Context): Pick<RolloutPlan, 'probes' | 'reminders' | 'gates'> {
+  const latest = context.attempts.at(-1);
+  const reminders = remindersOf(context, latest);
+  if (latest === undefined || isFinished(latest) || latest.stages.length === 0)
+    return { ...UNWATCHED, reminders };
+  const readings = readingsOf(context, latest, latest.stages.length - 1);
+  return { probes: probesOf(latest), reminders, gates: [latest.rollout, readings] };
+}
+
+function contextOf(input: PlanInput, rollout: Rollout, attempts: readonly Attempt[]): Context {
   const applied = new Set(attempts.flatMap((attempt) => attempt.appliedOperations));
-  const context: Context = {
+  return {
     input,
     rollout,
     attempts,
@@ -73,6 +95,10 @@ function next(input: PlanInput, rollout: Rollout, attempts: readonly Attempt[]):
       ({ id, rollout: name }) => name === rollout.name && !applied.has(id),
     ),
   };
+}
+
+function next(input: PlanInput, rollout: Rollout, attempts: readonly Attempt[]): Step {
+  const context = contextOf(input, rollout, attempts);
   const latest = attempts.at(-1);
   return latest === undefined || isFinished(latest) ? stepIdle(context, latest) : stepActive(context, latest);
 }

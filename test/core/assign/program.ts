@@ -46,7 +46,7 @@ export function stageOf(change: Partial<OpenStage> = {}): OpenStage {
     unit: 'device',
     admits: { kind: 'upTo', score: HIGHEST_SCORE },
     rampStartedAt: 0,
-    gates: [{ name: 'health', expression: 'healthy' }],
+    gates: [{ name: 'health', kind: 'expression', expression: 'healthy' }],
     ...change,
   };
 }

@@ -307,7 +307,10 @@ describe('for every fleet, device and time', () => {
         else {
           expect(assignment.installBy).toBeGreaterThan(now);
           // A moment after, and the window has closed: the device is not offered it any more.
-          expect(assign(bound, asking, assignment.installBy)).not.toMatchObject({
+          const later = assign(bound, asking, assignment.installBy);
+          // Known-good may be the very same attempt: it is returned to then, whatever the window.
+          if (later.kind === 'revision' && 'returns' in later.placement) return;
+          expect(later).not.toMatchObject({
             kind: 'revision',
             rollout: assignment.rollout,
             revision: { attempt: assignment.revision.attempt },

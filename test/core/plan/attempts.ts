@@ -53,6 +53,7 @@ export function stageOutcome(change: Partial<StageOutcome> = {}): StageOutcome {
     minExposureHours: 0,
     stuckAfterMs: 3 * DAY,
     gates: [],
+    alpha: 0.05,
     ...change,
   };
 }

@@ -19,6 +19,7 @@ function rolloutOf(name: string, priority = 10): Rollout {
     start: { kind: 'onMerge' },
     suspend: false,
     gates: [],
+    alpha: 0.05,
     stages: [],
     onFailure: 'ladder',
   };

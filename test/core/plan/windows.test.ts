@@ -19,7 +19,12 @@ function waiting(...windows: readonly (readonly [ZonedWindow, number])[]): Stage
 
 /** When the stage is stuck, as it looks on `now`. */
 function stuckAt(tally: StageTally, now: Instant, rampEndsAt: Instant = MONDAY): Instant | undefined {
-  const judgement = judgeProgress(stage, tally, { runningSince: MONDAY, rampEndsAt, promoted: false }, now);
+  const judgement = judgeProgress(
+    stage,
+    tally,
+    { runningSince: MONDAY, rampEndsAt, promoted: false, readings: [] },
+    now,
+  );
   if (judgement.kind === 'stuck') return now;
   return judgement.kind === 'waits' ? judgement.until : undefined;
 }
@@ -47,7 +52,7 @@ test('the reason says when the last window opens, until it does', () => {
     judgeProgress(
       stage,
       waiting([SUNDAYS, 10]),
-      { runningSince: MONDAY, rampEndsAt: MONDAY, promoted: false },
+      { runningSince: MONDAY, rampEndsAt: MONDAY, promoted: false, readings: [] },
       now,
     ).because;
   expect(reason(MONDAY)).toContain('; the last install window opens at 2026-05-10T02:00:00Z');

@@ -1,0 +1,204 @@
+/**
+ * What a report adds to the sums that gates are judged by. A device counts in one arm of an attempt: treated, once it runs the revision
+ * in an open stage; control, while it runs something else and no stage has reached it; on its way from one to the other in neither.
+ *
+ * Nobody counts much: an event is one incident per device and hour, or per unit and hour where stages take units in whole, and two per
+ * device and stage, whatever is reported; a metric counts once per device and hour; and no device runs for longer than time passes.
+ */
+import type { ArmName } from '../gates/exposure.ts';
+import { hourOf, sumName } from '../gates/exposure.ts';
+import {
+  applyReport,
+  type DeviceRecord,
+  EXPOSURE_HOURS_MAX,
+  type ObservedOfDevice,
+  type Report,
+  type ReportEffect,
+} from '../model/device.ts';
+import type { Program, ProgramCandidate, Watches } from '../model/program.ts';
+import { HOUR, type Instant, SECOND } from '../model/time.ts';
+import { hasOrInstalls, place, stageOf, takes, unitIdOf } from './assign.ts';
+import { rolloutsFor } from './candidates.ts';
+import { subjectOf } from './subject.ts';
+
+/** An amount for the store to add up: see `Addition` in src/store/sums.ts. */
+export interface Amount {
+  readonly series: string;
+  readonly name: string;
+  readonly at: Instant;
+  readonly amount: number;
+  readonly limits?: readonly { readonly key: string; readonly max: number }[];
+}
+
+export interface Observation {
+  /** The record with what has been counted of the device. */
+  readonly record: DeviceRecord;
+  readonly amounts: readonly Amount[];
+}
+
+/** The record after a report, and what the report adds to the sums of the program's gates. */
+export function receive(
+  program: Program | undefined,
+  before: DeviceRecord,
+  report: Report,
+  now: Instant,
+): Observation & { readonly effect: ReportEffect } {
+  const { record: after, effect } = applyReport(before, report, now);
+  if (program === undefined) return { record: after, effect, amounts: [] };
+  return { effect, ...observe(program, { before, after, report, effect, now }) };
+}
+
+/** Incidents of one device that count in a stage. */
+export const INCIDENTS_PER_STAGE = 2;
+
+/** `before` and `after` are the record without and with the report, which had this effect. */
+function observe(
+  program: Program,
+  seen: {
+    readonly before: DeviceRecord;
+    readonly after: DeviceRecord;
+    readonly report: Report;
+    readonly effect: ReportEffect;
+    readonly now: Instant;
+  },
+): Observation {
+  const { before, after, report, effect, now } = seen;
+  if (effect === 'duplicate') return { record: after, amounts: [] };
+  const arms = armsOf(program, after, report, now);
+  if (arms.length === 0) return { record: after, amounts: [] };
+
+  const hour = hourOf(now);
+  const known = before.report?.observed;
+  const counted = known?.hour === hour ? [...known.counted] : [];
+  const time = timeOf(known, report, now);
+  const isFirstRun = before.report?.running !== report.running;
+  const incidents: Record<string, number> = {};
+  const amounts: Amount[] = [];
+  for (const arm of arms) {
+    const { series, watches, name } = arm;
+    if (time.counted > 0)
+      amounts.push({ series, name: sumName(name, { kind: 'seconds' }), at: hour, amount: time.counted });
+    for (const event of watches.events) {
+      const key = `${arm.key} ${event}`;
+      const soFar = known?.incidents[key] ?? 0;
+      incidents[key] = soFar;
+      if (soFar >= INCIDENTS_PER_STAGE) {
+        // Who cannot count any more is not at risk any more: else arms that have been watched for longer would look better.
+        if (time.counted > 0) {
+          amounts.push({
+            series,
+            name: sumName(name, { kind: 'spent', event }),
+            at: hour,
+            amount: time.counted,
+          });
+        }
+        continue;
+      }
+      // Booting into the update is what it does, not what is wrong with it.
+      const reported = (report.events[event] ?? 0) - (isFirstRun ? 1 : 0);
+      if (reported <= 0 || counted.includes(key)) continue;
+      incidents[key] = soFar + 1;
+      counted.push(key);
+      amounts.push({
+        series,
+        name: sumName(name, { kind: 'event', event }),
+        at: hour,
+        amount: 1,
+        ...(arm.unit === undefined ? {} : { limits: [{ key: `${key} ${hour / HOUR} ${arm.unit}`, max: 1 }] }),
+      });
+    }
+    for (const { signal, range } of watches.metrics) {
+      const value = report.signals[signal];
+      const key = `${arm.key} =${signal}`;
+      if (typeof value !== 'number' || !Number.isFinite(value) || counted.includes(key)) continue;
+      counted.push(key);
+      const amount = range === undefined ? value : Math.min(range.to, Math.max(range.from, value));
+      amounts.push({ series, name: sumName(name, { kind: 'metric', signal }), at: hour, amount });
+    }
+  }
+  const observed: ObservedOfDevice = { hour, counted, incidents, since: time.since, seconds: time.all };
+  const state = after.report;
+  if (state === undefined) return { record: after, amounts };
+  return { record: { ...after, report: { ...state, observed } }, amounts };
+}
+
+/** Seconds that count of the report: no more than have passed since the device was first watched, and a day. */
+function timeOf(
+  known: ObservedOfDevice | undefined,
+  { exposureHours }: Report,
+  now: Instant,
+): { readonly since: Instant; readonly all: number; readonly counted: number } {
+  const since = known?.since ?? now - EXPOSURE_HOURS_MAX * HOUR;
+  const all = known?.seconds ?? 0;
+  const possible = Math.floor((now - since) / SECOND) - all;
+  const counted = Math.max(0, Math.min(Math.round(exposureHours * (HOUR / SECOND)), possible));
+  return { since, all: all + counted, counted };
+}
+
+/** Most programs ask for nothing, and most reports come to the same one. */
+function isWatched(program: Program): boolean {
+  let known = watched.get(program);
+  if (known === undefined) {
+    known = program.rollouts.some(({ candidate }) => candidate?.watches !== undefined);
+    watched.set(program, known);
+  }
+  return known;
+}
+
+const watched = new WeakMap<Program, boolean>();
+
+interface Arm {
+  readonly series: string;
+  readonly name: ArmName;
+  /** Tells the arm from the others that a device was in. */
+  readonly key: string;
+  readonly watches: Watches;
+  /** The unit that the device belongs to, where that is not itself. */
+  readonly unit?: string;
+}
+
+function armsOf(program: Program, device: DeviceRecord, { running }: Report, now: Instant): readonly Arm[] {
+  if (!isWatched(program)) return [];
+  const subject = subjectOf(program, device);
+  const arms: Arm[] = [];
+  for (const { rollout } of rolloutsFor(program, subject)) {
+    const placement = place(rollout, subject, now);
+    if (placement.kind === 'notMatching') continue;
+    const { candidate } = rollout;
+    if (candidate?.watches !== undefined) {
+      const index = stageOf(candidate, subject, now);
+      const isTreated = index !== undefined && running === candidate.revision;
+      const isControl =
+        index === undefined &&
+        running !== undefined &&
+        running !== candidate.revision &&
+        !hasOrInstalls(subject, candidate);
+      if (isTreated || isControl)
+        arms.push(
+          armOf(rollout.name, candidate, candidate.watches, isTreated ? (index ?? 0) : 'control', subject),
+        );
+    }
+    // Devices that a rollout above took are its own.
+    if (takes(placement)) break;
+  }
+  return arms;
+}
+
+function armOf(
+  rollout: string,
+  candidate: ProgramCandidate,
+  watches: Watches,
+  name: ArmName,
+  subject: Parameters<typeof unitIdOf>[1],
+): Arm {
+  const series = `${rollout}/${candidate.attempt}`;
+  const unit = candidate.stages[name === 'control' ? 0 : name]?.unit ?? 'device';
+  const unitId = unit === 'device' ? undefined : unitIdOf(unit, subject);
+  return {
+    series,
+    name,
+    key: `${series} ${name}`,
+    watches,
+    ...(unitId === undefined ? {} : { unit: unitId }),
+  };
+}
