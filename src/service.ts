@@ -17,6 +17,7 @@ import { createRequestIds } from './http/every-answer.ts';
 import { createMetrics } from './http/metrics.ts';
 import { createRateLimit, DEVICE_RATE, REFUSED_RATE } from './http/rate-limit.ts';
 import { webhook } from './http/webhook.ts';
+import { createNotifications, type NotificationPorts } from './notify/notifications.ts';
 import { confirmedProgram } from './reconcile/confirmation.ts';
 import type { ReconcileEvent } from './reconcile/event.ts';
 import { createObserver, type Observer } from './reconcile/observer.ts';
@@ -48,6 +49,8 @@ export interface ServicePorts {
   readonly forge?: Forge;
   /** What forges sign push events with; absent: none are taken. */
   readonly webhookSecret?: string;
+  /** How those are told whom the Fleet document names; absent: nobody is. */
+  readonly notifications?: NotificationPorts;
   readonly onEvent?: (event: ReconcileEvent) => void;
   readonly onStep?: ReconcilerPorts['onStep'];
   /** Told of requests that failed for a reason of ours; the answer itself says nothing of it. */
@@ -63,6 +66,8 @@ export interface Service {
   readonly intake: Intake;
   readonly store: Store;
   readonly clock: Clock;
+  /** Delivers notices until `signal` aborts. Never rejects. */
+  deliver(signal: AbortSignal): Promise<void>;
   /** Ends event streams and waits until every accepted report is durable. The store is the caller's to close. */
   close(): Promise<void>;
 }
@@ -71,6 +76,7 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
   const { git, store, keys, clock } = ports;
   const intake = createIntake(store);
   const observer = createObserver(store, () => reconciler.wake());
+  const notifications = ports.notifications && createNotifications({ ...ports.notifications, git, clock });
   const reconciler: Reconciler = createReconciler(
     {
       git,
@@ -83,6 +89,7 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
       ...(ports.allowedSigners === undefined ? {} : { allowedSigners: ports.allowedSigners }),
       ...(ports.onStep === undefined ? {} : { onStep: ports.onStep }),
       ...(ports.forge === undefined ? {} : { forge: ports.forge }),
+      ...(notifications === undefined ? {} : { announcer: notifications.announcer }),
       onEvent(event) {
         events.publish(event);
         metrics.observeEvent(event);
@@ -140,6 +147,7 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
     intake,
     store,
     clock,
+    deliver: async (signal) => notifications?.run(signal),
     async close() {
       events.close();
       await intake.drain();

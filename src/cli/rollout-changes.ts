@@ -5,6 +5,7 @@
 import { describeGate } from '../core/gates/describe.ts';
 import type { DesiredState, Fleet, InstallWindow, Rollout, Stage, Start } from '../core/model/desired.ts';
 import { shortRevision } from '../core/model/ids.ts';
+import type { Receiver } from '../core/model/receiver.ts';
 import { formatDuration, formatInstant } from '../core/model/time.ts';
 import { formatShare, formatSize, formatThreshold } from '../core/select/size.ts';
 import { plural } from './output.ts';
@@ -60,7 +61,15 @@ const FLEET_FIELDS: Fields<Fleet> = {
     ({ freeze }) =>
       freeze === undefined ? 'none' : `until ${formatInstant(freeze.until)} except ${listOf(freeze.except)}`,
   ],
+  notifications: [
+    'notifications',
+    ({ notifications = [] }) => notifications.map(receiverText).join('; ') || 'none',
+  ],
 };
+
+function receiverText({ address, format, on }: Receiver): string {
+  return `${format} to ${'url' in address ? address.url : address.env} on ${listOf(on)}`;
+}
 
 const ROLLOUT_FIELDS: Fields<Rollout> = {
   name: undefined,

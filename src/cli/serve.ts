@@ -13,6 +13,8 @@ import { remoteBranchOnly } from '../git/local.ts';
 import { parsePlace } from '../git/place.ts';
 import { isLoopback, listen, parseAddress } from '../http/listen.ts';
 import { judgeWebhookSecret } from '../http/webhook.ts';
+import { hooksIn } from '../notify/receivers.ts';
+import { readSigningKeys, type SigningKeys } from '../notify/signature.ts';
 import { createService } from '../service.ts';
 import { openArtifactFolder } from '../store/artifact-folder.ts';
 import { holdFolder } from '../store/folder-lock.ts';
@@ -61,6 +63,7 @@ export async function run(options: ServeOptions, io: Io): Promise<ExitCode> {
   const webhookSecret = io.env['TIDEGATE_WEBHOOK_SECRET'];
   const useless = webhookSecret === undefined ? undefined : judgeWebhookSecret(webhookSecret);
   if (useless !== undefined) throw new CommandError(`TIDEGATE_WEBHOOK_SECRET: ${useless}`);
+  const signingKeys = readNotifySecret(io.env);
   const pollMs = parseDuration(options.poll);
   if (pollMs === undefined || pollMs === 0) {
     throw new CommandError(`--poll must be a duration above 0s, found "${options.poll}"; for example 30s`);
@@ -112,6 +115,18 @@ export async function run(options: ServeOptions, io: Io): Promise<ExitCode> {
       ...(apiToken === undefined ? {} : { apiToken }),
       ...(webhookSecret === undefined ? {} : { webhookSecret }),
       ...(forge === undefined ? {} : { forge }),
+      ...(store.outbox === undefined
+        ? {}
+        : {
+            notifications: {
+              outbox: store.outbox,
+              fetch: io.fetch,
+              hooks: hooksIn(io.env),
+              random: Math.random,
+              onTrouble: (message) => log(`notifications: ${message}`),
+              signingKeys,
+            },
+          }),
       ...(allowedSigners === undefined ? {} : { allowedSigners }),
     },
     { branch: options.branch, ...(store.place?.kind === 'postgres' ? { idleMs: SHARED_IDLE_MS } : {}) },
@@ -122,13 +137,25 @@ export async function run(options: ServeOptions, io: Io): Promise<ExitCode> {
   try {
     log(`serving ${options.repo} (${options.branch}) on ${server.url}`);
     log(`what Tidegate commits is signed with ssh-ed25519 ${sshPublicKey(keys.commits)}`);
-    await service.reconciler.run(io.interrupted());
+    const interrupted = io.interrupted();
+    const delivering = service.deliver(interrupted);
+    await service.reconciler.run(interrupted);
     log('stopping');
+    await delivering;
   } finally {
     await service.close();
     await server.close();
   }
   return EXIT.fine;
+}
+
+/** What notices are signed with; nothing where no secret is set. */
+function readNotifySecret(env: Io['env']): SigningKeys {
+  const secret = env['TIDEGATE_NOTIFY_SECRET'];
+  if (secret === undefined) return [];
+  const read = readSigningKeys(secret);
+  if (read.ok) return read.keys;
+  throw new CommandError(`TIDEGATE_NOTIFY_SECRET: ${read.problem}`);
 }
 
 /** A line that adds nobody ends the start: a policy with a hole in it is none. */

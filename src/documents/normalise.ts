@@ -13,6 +13,7 @@ import { type Place, type Report, type SourceDocument, whereIs } from './documen
 import { normaliseGate } from './gates.ts';
 import { checkTimeZone, normaliseWindow, reportSleepers } from './install-window.ts';
 import { createMemory } from './memory.ts';
+import { receiversOf } from './notifications.ts';
 import { show, withoutColumn } from './problem.ts';
 import { parseInstant, parseShare, parseSize, parseThreshold } from './quantity.ts';
 import type { Index, ResolvedRollout, Written } from './references.ts';
@@ -48,10 +49,12 @@ export function normaliseFleet(
   report: Report,
 ): Desired.Fleet {
   const { metadata, spec } = document.data;
+  const notifications = receiversOf(document, report);
   const fleet = {
     name: metadata.name,
     pollIntervalMs: durationOf(spec.pollInterval ?? DEFAULTS.pollInterval),
     timezone: spec.timezone ?? DEFAULTS.timezone,
+    ...(notifications.length === 0 ? {} : { notifications }),
   };
   checkTimeZone(fleet.timezone, { document, path: ['spec', 'timezone'] }, report);
   if (spec.freeze === undefined) return fleet;

@@ -29,7 +29,7 @@ export type DecodedOutcome =
   | { readonly ok: false; readonly message: string };
 
 /** Where the attempt's document lies in the tree of `outcomes`. */
-export function outcomePath(attempt: Attempt): string {
+export function outcomePath(attempt: Pick<Attempt, 'rollout' | 'attempt' | 'revision'>): string {
   return `rollouts/${attempt.rollout}/${attempt.attempt}-${shortRevision(attempt.revision)}.yaml`;
 }
 

@@ -158,7 +158,7 @@ export interface Fleet {
       };
     };
     /**
-     * Where decisions are announced.
+     * Who is told of decisions and deadlines.
      *
      * @maxItems 32
      *
@@ -166,9 +166,44 @@ export interface Fleet {
      */
     notifications?: {
       /**
-       * The address that receives a POST per decision.
+       * The address that receives a POST per notice. Everybody who can read the repository can read it: an address that is a secret belongs into urlFrom.
        */
-      url: string;
+      url?: string;
+      /**
+       * Where the server finds the address, if it is a secret, as Slack's are.
+       */
+      urlFrom?: {
+        /**
+         * A variable of the server's environment.
+         */
+        env: string;
+      };
+      /**
+       * What is sent: a CloudEvent, or a message as Slack and those who understand its webhooks take it.
+       */
+      format?: 'cloudevents' | 'slack';
+      /**
+       * What is announced. Unless said: approvalNeeded, paused, succeeded, stopped, superseded, rolledBack, diverged and deadline.
+       *
+       * @minItems 1
+       *
+       * Items: What happened to a rollout; deadline: one comes near, or has passed.
+       */
+      on?: (
+        | 'created'
+        | 'approvalNeeded'
+        | 'stageOpened'
+        | 'stagePassed'
+        | 'paused'
+        | 'resumed'
+        | 'succeeded'
+        | 'stopped'
+        | 'superseded'
+        | 'rolledBack'
+        | 'restored'
+        | 'diverged'
+        | 'deadline'
+      )[];
     }[];
   };
 }

@@ -15,7 +15,6 @@ const NOT_YET_ENFORCED: readonly {
   readonly severity: Severity;
 }[] = [
   { kind: 'Rollout', path: ['spec', 'retries'], severity: 'warning' },
-  { kind: 'Fleet', path: ['spec', 'notifications'], severity: 'warning' },
   { kind: 'Fleet', path: ['spec', 'policy'], value: 'enforce', severity: 'warning' },
 ];
 

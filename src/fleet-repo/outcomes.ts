@@ -100,8 +100,9 @@ function messageOf(
   decision: Decision,
   { epoch, flagsVersion, inForce }: { epoch: number; flagsVersion: number; inForce?: Oid },
 ): string {
-  const { attempt, summary, because, stage, verdict } = decision;
+  const { kind, attempt, summary, because, stage, verdict } = decision;
   const trailers = [
+    `Decision: ${kind}`,
     `Snapshot: ${attempt.snapshot}`,
     `Desired-Commit: ${attempt.commit}`,
     `Rollout: ${attempt.rollout}`,

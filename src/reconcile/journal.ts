@@ -6,6 +6,7 @@ import type { CommitId } from '../core/model/ids.ts';
 import type { Instant } from '../core/model/time.ts';
 import type { Decision, RestoreResult } from '../core/plan/contract.ts';
 import type { Store } from '../store/store.ts';
+import type { Announced } from './announcer.ts';
 
 export interface Notes {
   /** The journal's, when they were read or written: whoever wrote in between is not overwritten. */
@@ -20,6 +21,8 @@ export interface Notes {
   readonly closings: readonly Decision[];
   /** When a pass was last known to go through, give or take a minute. */
   readonly watchedAt?: Instant;
+  /** How far the record was announced; absent until somebody announces it. */
+  readonly announced?: Announced;
 }
 
 export async function readNotes(store: Store): Promise<Notes> {
@@ -33,6 +36,7 @@ export async function readNotes(store: Store): Promise<Notes> {
     restorations: new Map(journal.restorations ?? []),
     closings: journal.closings ?? [],
     ...(journal.watchedAt === undefined ? {} : { watchedAt: journal.watchedAt }),
+    ...(journal.announced === undefined ? {} : { announced: journal.announced }),
   };
 }
 

@@ -34,6 +34,7 @@ import type { Keys } from '../trust/keys.ts';
 import { signSsh, sshPublicKey } from '../trust/ssh-signature.ts';
 import type { RepositoryState } from '../trust/tuf/repository.ts';
 import { createTurns } from '../turns.ts';
+import type { Announcer } from './announcer.ts';
 import type { CommitPolicy } from './commit-policy.ts';
 import { readWanted, type Wanted } from './desired.ts';
 import type { ReconcileEvent } from './event.ts';
@@ -110,6 +111,8 @@ export interface ReconcilerPorts {
   };
   /** Where people are asked to merge what main refuses; absent: they find the branch by themselves. */
   readonly forge?: Forge;
+  /** Tells people what was decided; absent: they read it. */
+  readonly announcer?: Announcer;
   /** Told how far a pass has come. What happens if the process ends right there is tested for every step. */
   readonly onStep?: (step: PassStep, decisions: readonly Decision[]) => void;
 }
@@ -147,6 +150,8 @@ export const RECONCILER_DEFAULTS: ReconcilerOptions = {
 
 const NO_SAMPLES: ReadonlyMap<string, readonly Sample[]> = new Map();
 
+/** Where receivers are named. */
+const FLEET_FILE = 'fleet/fleet.yaml';
 const BACKOFF_MAX_MS = 60 * SECOND;
 /** Another server has read commits that have not arrived here. */
 const BEHIND_MS = SECOND;
@@ -220,21 +225,27 @@ export function createReconciler(
     return { by: 'trust', reason: `metadata cannot be signed: ${trouble}` };
   }
 
-  /** What is wrong in `trust/` blocks no snapshot: what is published stays in force. */
-  function withTrustProblems(wanted: Wanted): Wanted {
-    const flaws = tuf.flaws();
-    if (flaws.length === 0) return wanted;
-    const ofTrust = flaws.map(
-      ({ file, message }): Problem => ({
+  /**
+   * What is wrong in `trust/` blocks no snapshot: what is published stays in force. Neither does a receiver of notices that
+   * cannot be told anything.
+   */
+  function withFlaws(wanted: Wanted): Wanted {
+    const ofTrust = tuf.flaws().map((flaw) => ({ ...flaw, rule: 'trust' }));
+    const { fleet } = wanted.desired ?? {};
+    const unreachable = fleet === undefined ? [] : (ports.announcer?.flaws(fleet) ?? []);
+    const ofReceivers = unreachable.map((message) => ({ file: FLEET_FILE, message, rule: 'notifications' }));
+    const flaws = [...ofTrust, ...ofReceivers].map(
+      ({ file, message, rule }): Problem => ({
         file,
         line: 1,
         column: 1,
-        rule: 'trust',
+        rule,
         severity: 'warning',
         message,
       }),
     );
-    const problems = [...wanted.problems, ...ofTrust];
+    if (flaws.length === 0) return wanted;
+    const problems = [...wanted.problems, ...flaws];
     // No news: whoever compares sees the same problems.
     const before = state.wanted?.problems;
     const isSame = JSON.stringify(problems) === JSON.stringify(before);
@@ -262,7 +273,7 @@ export function createReconciler(
     if (published !== undefined) await tuf.renew(published.program, now);
     const read = await readRepository(known);
     await tuf.follow(read.wanted.trust?.folder, now);
-    const wanted = withTrustProblems(read.wanted);
+    const wanted = withFlaws(read.wanted);
     const repository = { ...read.repository, hold: read.repository.hold ?? unsigned() };
     step('read');
     announce(wanted, now);
@@ -291,6 +302,7 @@ export function createReconciler(
       soaks: made.plan.soaks,
       closings,
       ...(now - (known.watchedAt ?? 0) < WATCHED_STEP_MS ? {} : { watchedAt: now }),
+      ...announcingFrom(known, repository),
     });
     step('noted', made.plan.decisions);
     await publish(wanted.desired, applyDecisions(repository.outcomes, closings), now);
@@ -300,6 +312,7 @@ export function createReconciler(
     const recorded = await record(wanted.desired, { repository, decisions, now });
     if (recorded.kind === 'lost') return { again: true };
     const { hold } = recorded;
+    notes = await announceRecord(notes, { desired: wanted.desired, plan: made.plan, now });
 
     // On a broken tip nothing can be restored: what people mend first is looked at first.
     const isWhole = wanted.desired.commit === wanted.head;
@@ -388,6 +401,25 @@ export function createReconciler(
     await publish(desired, outcomes, now);
     step('opened', decisions);
     return { kind: 'recorded', count: decisions.length };
+  }
+
+  /** From when on decisions are announced: not those that were there before anybody was to be told. */
+  function announcingFrom({ announced }: Notes, { tip, hold }: Recorded): Partial<Notes> {
+    const isBegun = ports.announcer === undefined || announced !== undefined || hold !== undefined;
+    return isBegun ? {} : { announced: tip ?? null };
+  }
+
+  /** Also what another process has recorded, and one that ended before it could say so. */
+  async function announceRecord(
+    known: Notes,
+    { desired, plan: made, now }: { desired: DesiredState; plan: Plan; now: Instant },
+  ): Promise<Notes> {
+    if (ports.announcer === undefined) return known;
+    const { tip, announced } = known;
+    const { outcomes } = state;
+    const reminders = made.reminders ?? [];
+    const reached = await ports.announcer.announce({ tip, announced, desired, outcomes, reminders, now });
+    return reached === undefined || reached === announced ? known : await keep(known, { announced: reached });
   }
 
   /** Plans until no question is left whose answer would let something move. */

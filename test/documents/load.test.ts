@@ -700,10 +700,8 @@ describe('what is not enforced yet is not ignored in silence', () => {
     check(policy('enforce'), 'warning', 'fleet/fleet.yaml:4:8');
     expect(load(policy('warn')).problems).toEqual([]);
   });
-  test('retries and notifications are warnings', () => {
+  test('retries are a warning', () => {
     check(rollout('retries: {max: 3, backoff: 1h}'), 'warning', 'fleet/rollouts/kiosk.yaml:9:3');
-    const fleet = replaced(FLEET, 'spec: {}', 'spec: {notifications: [{url: https://hooks.example/x}]}');
-    check({ 'fleet/fleet.yaml': fleet }, 'warning', 'fleet/fleet.yaml:4:8');
   });
 });
 

@@ -6,6 +6,7 @@ import type { Flag } from './flag.ts';
 import type { Gate } from './gate.ts';
 import type { CommitId, DeviceId, Revision, RolloutName, SnapshotId } from './ids.ts';
 import type { Manifest } from './manifest.ts';
+import type { Receiver } from './receiver.ts';
 import type { DurationMs, Instant } from './time.ts';
 
 export interface DesiredState {
@@ -31,6 +32,8 @@ export interface Fleet {
   readonly timezone: string;
   /** While it lasts, nothing opens except the rollouts in `except`. */
   readonly freeze?: { readonly until: Instant; readonly except: readonly RolloutName[] };
+  /** Who is told of decisions and deadlines. */
+  readonly notifications?: readonly Receiver[];
 }
 
 export interface DeviceOverride {

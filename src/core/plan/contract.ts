@@ -9,6 +9,7 @@ import type { CommitId, RolloutName, Score, SnapshotId } from '../model/ids.ts';
 import type { Attempt, Cluster, Outcomes, RolloutState, StageVerdict } from '../model/outcome.ts';
 import type { Instant } from '../model/time.ts';
 import type { Resolved, StageTaking } from '../select/admission.ts';
+import type { Reminder } from './reminder.ts';
 
 export interface PlanInput {
   readonly desired: DesiredState;
@@ -58,7 +59,7 @@ export interface Plan {
   readonly report: readonly RolloutReport[];
   /** What is to be asked of others from now on. */
   readonly probes: readonly Probe[];
-  /** Deadlines that somebody has to be told of: due now, and again in every plan until they have passed. */
+  /** What people are to be told of before time decides, or because it has. */
   readonly reminders: readonly Reminder[];
   /** What the gates of each attempt under way say, by rollout. */
   readonly gates: ReadonlyMap<RolloutName, readonly GateReading[]>;
@@ -93,19 +94,6 @@ export interface Decision {
   readonly because?: string;
   readonly stage?: string;
   readonly verdict?: StageVerdict['verdict'];
-}
-
-export interface Reminder {
-  readonly rollout: RolloutName;
-  readonly attempt: number;
-  readonly stage?: string;
-  readonly deadlineAt: Instant;
-  /** Which of the reminders of this deadline it is. */
-  readonly when: 'halfTime' | 'lastHour' | 'passed';
-  /** What happens at the deadline, or what should have, in a sentence. */
-  readonly what: string;
-  readonly owner: string;
-  readonly runbook?: string;
 }
 
 /** Who would be in the next stage, or who has not decided in the present one. */

@@ -1,0 +1,46 @@
+/** Notices, from the record to their receivers: what the reconciler announces, and the delivery beside it. */
+import type { Clock } from '../clock.ts';
+import type { Receiver } from '../core/model/receiver.ts';
+import type { Git } from '../git/git.ts';
+import type { Announcer } from '../reconcile/announcer.ts';
+import type { Outbox } from '../store/outbox.ts';
+import { createAnnouncer } from './announcer.ts';
+import { createDelivery } from './delivery.ts';
+import { type Hooks, type ResolvedReceiver, receiverKey, resolveReceiver } from './receivers.ts';
+import type { SigningKeys } from './signature.ts';
+
+export interface NotificationPorts {
+  readonly outbox: Outbox;
+  readonly fetch: typeof fetch;
+  /** What `urlFrom` may name. */
+  readonly hooks: Hooks;
+  readonly random: () => number;
+  readonly onTrouble: (message: string) => void;
+  /** Absent: what is sent is not signed. */
+  readonly signingKeys?: SigningKeys;
+}
+
+export interface Notifications {
+  readonly announcer: Announcer;
+  /** Delivers until `signal` aborts. Never rejects. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+export function createNotifications(
+  ports: NotificationPorts & { readonly git: Git; readonly clock: Pick<Clock, 'now' | 'sleep'> },
+): Notifications {
+  const { hooks } = ports;
+  let known: readonly Receiver[] | undefined;
+  let receivers: ReadonlyMap<string, ResolvedReceiver> | undefined;
+  const delivery = createDelivery({ ...ports, receivers: () => receivers });
+  const announcer = createAnnouncer({
+    ...ports,
+    onReceivers(named, { hasPut }) {
+      if (named === known && !hasPut) return;
+      known = named;
+      receivers = new Map(named.map((each) => [receiverKey(each), resolveReceiver(each, hooks)]));
+      delivery.wake();
+    },
+  });
+  return { announcer, run: delivery.run };
+}
