@@ -130,7 +130,7 @@ export function noticeOfReminder({
   readonly fleet: string;
   readonly rollout?: Pick<Rollout, 'owner' | 'runbook'> | undefined;
 }): Notice {
-  const { deadlineAt, remainingMs, stage, then } = reminder;
+  const { deadlineAt, remainingMs, stage, consequence } = reminder;
   const what = stage === undefined ? `attempt ${attempt.attempt}` : `stage ${stage}`;
   const has = remainingMs > 0 ? 'has a deadline at' : 'has passed its deadline of';
   return {
@@ -141,7 +141,7 @@ export function noticeOfReminder({
     fleet,
     ...(stage === undefined ? {} : { stage }),
     subject: shortened(`${attempt.rollout}: ${what} ${has} ${formatInstant(deadlineAt)}`, SUBJECT_LENGTH_MAX),
-    because: shortened(then, BECAUSE_LENGTH_MAX),
+    because: shortened(consequence, BECAUSE_LENGTH_MAX),
     deadlineAt,
   };
 }

@@ -6,6 +6,7 @@ import { DAY, HOUR, MINUTE } from '../../src/core/model/time.ts';
 import { OUTCOMES_BRANCH } from '../../src/fleet-repo/outcomes.ts';
 import { createMemoryRepository, type MemoryRepository } from '../../src/git/memory.ts';
 import { withChanges } from '../../src/git/tree.ts';
+import { createAnnouncer } from '../../src/notify/announcer.ts';
 import type { PassStep } from '../../src/reconcile/reconciler.ts';
 import { createService, type Service } from '../../src/service.ts';
 import { createDirectClient } from '../../src/simulate/direct-client.ts';
@@ -201,6 +202,50 @@ test('a release, a bad one and the way back are told from the first decision on,
     },
   });
   expect(JSON.stringify(outbox.waiting())).not.toContain('device-0000');
+});
+
+test('a pause, what a person says to it, and a main that refuses to be restored are told with their reasons', async () => {
+  const { git, commit, enrol, advance, settle, told, outbox } = await fleetToldBy();
+  await commit({
+    'fleet/fleet.yaml': fleet(EVERYTHING),
+    ...kiosk('1.0.0'),
+    ...rollout('1.0.0', { onFailure: 'rollback' }),
+  });
+  await settle();
+  await enrol(4);
+  await advance(6 * HOUR);
+  const before = told().length;
+  await commit({ ...kiosk('1.1.0-bad'), ...rollout('1.1.0-bad', { onFailure: 'rollback' }) });
+  await settle();
+  const operations = `apiVersion: tidegate.dev/v1
+kind: Operation
+metadata: {name: kiosk}
+spec:
+  operations:
+  - {action: pause, attempt: 2, by: ada, reason: "<calls & mails>"}
+`;
+  await commit({ 'ops/kiosk.yaml': operations });
+  await settle();
+  expect(told().slice(before)).toEqual([
+    'created kiosk/2',
+    'stageOpened kiosk/2/canary',
+    'paused kiosk/2/canary',
+  ]);
+  await commit({ 'ops/kiosk.yaml': `${operations}  - {action: resume, attempt: 2, by: ada}\n` });
+  git.refuseMoves('main', 'main is protected; open a pull request');
+  await advance(4 * HOUR);
+  expect(told().slice(before + 3)).toEqual([
+    'resumed kiosk/2',
+    'rolledBack kiosk/2/canary',
+    'diverged kiosk/2',
+    'restored kiosk/2',
+  ]);
+  const diverged = JSON.parse(outbox.waiting().at(-2)?.body ?? '');
+  expect(diverged.data).toMatchObject({
+    subject: 'kiosk: main could not be restored',
+    because: expect.stringContaining('main is protected'),
+    severity: 'critical',
+  });
 });
 
 test('unless an entry says otherwise, what a person has to know and how it ended', async () => {
@@ -400,4 +445,70 @@ test('a variable that is not set is a problem of the fleet document, and blocks 
     }),
   ]);
   expect(wanted?.desired?.commit).toBe(wanted?.head);
+});
+
+test('a reminder is told once, however often it is planned, and again when the deadline has passed', async () => {
+  const { commit, settle, service, git, outbox } = await fleetToldBy();
+  await commit({ 'fleet/fleet.yaml': fleet(EVERYTHING), ...GOOD });
+  await settle();
+  const { wanted, outcomes, tip } = service().reconciler.state();
+  const desired = wanted?.desired;
+  if (desired === undefined) throw new Error('nothing is wanted');
+  const deadlineAt = Date.UTC(2026, 0, 2);
+  const reminder = {
+    rollout: 'kiosk' as RolloutName,
+    attempt: 1,
+    stage: 'canary',
+    deadlineAt,
+    remainingMs: 4 * HOUR,
+    consequence: 'the stage is paused',
+  };
+  const before = outbox.waiting().length;
+  const announcerOf = () =>
+    createAnnouncer({
+      git,
+      outbox,
+      hooks: new Map(),
+      onReceivers: () => undefined,
+      onTrouble: (text) => {
+        throw new Error(text);
+      },
+    });
+  const first = announcerOf();
+  const given = { tip, announced: tip, desired, outcomes, now: deadlineAt - 3 * HOUR };
+  const { put } = outbox.calls;
+  await first.announce({ ...given, reminders: [reminder] });
+  await first.announce({ ...given, reminders: [reminder] });
+  expect(outbox.calls.put).toBe(put + 1);
+  await announcerOf().announce({ ...given, reminders: [reminder] });
+  const passed = { ...reminder, remainingMs: 0 };
+  await first.announce({ ...given, now: deadlineAt, reminders: [passed] });
+  const events = outbox.waiting().slice(before);
+  expect(events.map(({ body }) => JSON.parse(body))).toEqual([
+    expect.objectContaining({
+      type: 'tidegate.rollout.deadline',
+      subject: 'kiosk/1/canary',
+      time: '2026-01-01T20:00:00Z',
+      data: {
+        fleet: 'test-fleet',
+        rollout: 'kiosk',
+        attempt: 1,
+        stage: 'canary',
+        subject: 'kiosk: stage canary has a deadline at 2026-01-02T00:00:00Z',
+        because: 'the stage is paused',
+        owner: 'kiosk-oncall',
+        deadlineAt: '2026-01-02T00:00:00Z',
+        severity: 'warning',
+        snapshot: desired.snapshot,
+        distributionSet: 'kiosk@1.0.0',
+      },
+    }),
+    expect.objectContaining({
+      time: '2026-01-02T00:00:00Z',
+      data: expect.objectContaining({ severity: 'critical' }),
+    }),
+  ]);
+  // One that has been forgotten by now is not put again.
+  await announcerOf().announce({ ...given, now: deadlineAt + 4 * DAY, reminders: [passed] });
+  expect(outbox.waiting()).toHaveLength(before + 2);
 });

@@ -12,6 +12,6 @@ export interface Reminder {
    * that is returned by every pass is one reminder. 0: the deadline has passed.
    */
   readonly remainingMs: DurationMs;
-  /** What happens then, or has happened: `the stage is paused`. */
-  readonly then: string;
+  /** What happens at the deadline, or has happened: `the stage is paused`. */
+  readonly consequence: string;
 }
