@@ -76,7 +76,8 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
   const { git, store, keys, clock } = ports;
   const intake = createIntake(store);
   const observer = createObserver(store, () => reconciler.wake());
-  const notifications = ports.notifications && createNotifications({ ...ports.notifications, git, clock });
+  const notifications =
+    ports.notifications && createNotifications({ ...ports.notifications, git, outbox: store.outbox, clock });
   const reconciler: Reconciler = createReconciler(
     {
       git,

@@ -115,18 +115,13 @@ export async function run(options: ServeOptions, io: Io): Promise<ExitCode> {
       ...(apiToken === undefined ? {} : { apiToken }),
       ...(webhookSecret === undefined ? {} : { webhookSecret }),
       ...(forge === undefined ? {} : { forge }),
-      ...(store.outbox === undefined
-        ? {}
-        : {
-            notifications: {
-              outbox: store.outbox,
-              fetch: io.fetch,
-              hooks: hooksIn(io.env),
-              random: Math.random,
-              onTrouble: (message) => log(`notifications: ${message}`),
-              signingKeys,
-            },
-          }),
+      notifications: {
+        fetch: io.fetch,
+        hooks: hooksIn(io.env),
+        random: Math.random,
+        onTrouble: (message) => log(`notifications: ${message}`),
+        signingKeys,
+      },
       ...(allowedSigners === undefined ? {} : { allowedSigners }),
     },
     { branch: options.branch, ...(store.place?.kind === 'postgres' ? { idleMs: SHARED_IDLE_MS } : {}) },

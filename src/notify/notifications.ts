@@ -10,7 +10,6 @@ import { type Hooks, type ResolvedReceiver, receiverKey, resolveReceiver } from 
 import type { SigningKeys } from './signature.ts';
 
 export interface NotificationPorts {
-  readonly outbox: Outbox;
   readonly fetch: typeof fetch;
   /** What `urlFrom` may name. */
   readonly hooks: Hooks;
@@ -27,7 +26,11 @@ export interface Notifications {
 }
 
 export function createNotifications(
-  ports: NotificationPorts & { readonly git: Git; readonly clock: Pick<Clock, 'now' | 'sleep'> },
+  ports: NotificationPorts & {
+    readonly git: Git;
+    readonly outbox: Outbox;
+    readonly clock: Pick<Clock, 'now' | 'sleep'>;
+  },
 ): Notifications {
   const { hooks } = ports;
   let known: readonly Receiver[] | undefined;

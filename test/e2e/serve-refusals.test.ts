@@ -177,18 +177,28 @@ test(
   },
 );
 
-test('settings for forges that are of no use are named, and no secret is shown', TIMEOUT, async () => {
-  const place = await bareRepository();
-  expect(await refusal(place, { env: { TIDEGATE_WEBHOOK_SECRET: 'too short' } })).toBe(
-    'TIDEGATE_WEBHOOK_SECRET: expected at least 16 characters, found 9; ' +
-      'make one with openssl rand -hex 32, or take the signing token that GitLab shows',
-  );
-  const repo = 'git@github.com:acme/fleet.git';
-  const env = { TIDEGATE_GITHUB_TOKEN: 'github_pat_11A', TIDEGATE_GITHUB_API_URL: 'http://api.example.org' };
-  expect(await refusal({ ...place, repo }, { env })).toBe(
-    'TIDEGATE_GITHUB_API_URL: expected an https URL such as https://github.example.org/api/v3, found another; correct it',
-  );
-});
+test(
+  'settings for forges and receivers that are of no use are named, and no secret is shown',
+  TIMEOUT,
+  async () => {
+    const place = await bareRepository();
+    expect(await refusal(place, { env: { TIDEGATE_WEBHOOK_SECRET: 'too short' } })).toBe(
+      'TIDEGATE_WEBHOOK_SECRET: expected at least 16 characters, found 9; ' +
+        'make one with openssl rand -hex 32, or take the signing token that GitLab shows',
+    );
+    expect(await refusal(place, { env: { TIDEGATE_NOTIFY_SECRET: 'whsec_short' } })).toMatch(
+      /^TIDEGATE_NOTIFY_SECRET: expected whsec_ and 24 to 64 bytes in base64, .* found something else; make one with /,
+    );
+    const repo = 'git@github.com:acme/fleet.git';
+    const env = {
+      TIDEGATE_GITHUB_TOKEN: 'github_pat_11A',
+      TIDEGATE_GITHUB_API_URL: 'http://api.example.org',
+    };
+    expect(await refusal({ ...place, repo }, { env })).toBe(
+      'TIDEGATE_GITHUB_API_URL: expected an https URL such as https://github.example.org/api/v3, found another; correct it',
+    );
+  },
+);
 
 /** The sentence that a server which does not start ends with. */
 async function refusal(

@@ -17,8 +17,8 @@ import { createMemoryStore } from '../../src/store/memory.ts';
 import type { Store } from '../../src/store/store.ts';
 import { generateKeys, type Keys } from '../../src/trust/keys.ts';
 import { FLEET, kiosk, rollout, WORLD } from '../simulation/fleet-files.ts';
-import { createMemoryOutbox, type MemoryOutbox } from './memory-outbox.ts';
 import { startReceiver } from './receiver.ts';
+import { createWatchedOutbox, type WatchedOutbox } from './watched-outbox.ts';
 
 let keys: Keys | undefined;
 
@@ -34,7 +34,7 @@ const EVERYTHING =
 
 interface Told {
   readonly git: MemoryRepository;
-  readonly outbox: MemoryOutbox;
+  readonly outbox: WatchedOutbox;
   readonly clock: VirtualClock;
   readonly troubles: readonly string[];
   readonly service: () => Service;
@@ -56,9 +56,9 @@ async function fleetToldBy(
   keys ??= await generateKeys();
   const ours = keys;
   const git = createMemoryRepository();
-  const outbox = createMemoryOutbox();
+  const outbox = createWatchedOutbox();
   const clock = createVirtualClock(Date.UTC(2026, 0, 1));
-  const store = options.store ?? createMemoryStore({ epoch: 'epoch' });
+  const store: Store = { ...(options.store ?? createMemoryStore({ epoch: 'epoch' })), outbox };
   const troubles: string[] = [];
   const devices: { device: VirtualDevice; identity: ReturnType<typeof identities>[number] }[] = [];
   const clients = new Map<string, Awaited<ReturnType<typeof createDirectClient>>>();
@@ -75,7 +75,6 @@ async function fleetToldBy(
         if (step === endsAt) throw new Error(`the process ended at ${step}`);
       },
       notifications: {
-        outbox,
         fetch,
         hooks: options.hooks ?? new Map(),
         random: () => 0,
@@ -294,7 +293,7 @@ test('a process that ends between putting and noting puts the same again, and it
   restart();
   await settle();
   expect(told().filter((text) => text === 'created kiosk/1')).toHaveLength(1);
-  expect(outbox.calls.put).toBeGreaterThan(1);
+  expect(outbox.timesPut()).toBeGreaterThan(1);
 });
 
 test('what was decided before anybody was to be told is not told', async () => {
@@ -319,12 +318,11 @@ test('a record that was there before this store was is not told', async () => {
   expect(told.length).toBeGreaterThan(0);
   const second = createService({
     git: first.git,
-    store: createMemoryStore({ epoch: 'another' }),
+    store: { ...createMemoryStore({ epoch: 'another' }), outbox: first.outbox },
     keys: keys ?? (await generateKeys()),
     clock: first.clock,
     randomHex: () => '0'.repeat(32),
     notifications: {
-      outbox: first.outbox,
       fetch,
       hooks: new Map(),
       random: () => 0,
@@ -357,10 +355,10 @@ test('a quiet pass reads no commit to announce it and puts nothing', async () =>
   await settle();
   await enrol(4);
   await advance(6 * HOUR);
-  const { put } = outbox.calls;
+  const put = outbox.timesPut();
   const commits = vi.spyOn(git, 'commit');
   await service().reconciler.pass();
-  expect(outbox.calls.put).toBe(put);
+  expect(outbox.timesPut()).toBe(put);
   expect(commits).not.toHaveBeenCalled();
 });
 
@@ -476,10 +474,10 @@ test('a reminder is told once, however often it is planned, and again when the d
     });
   const first = announcerOf();
   const given = { tip, announced: tip, desired, outcomes, now: deadlineAt - 3 * HOUR };
-  const { put } = outbox.calls;
+  const put = outbox.timesPut();
   await first.announce({ ...given, reminders: [reminder] });
   await first.announce({ ...given, reminders: [reminder] });
-  expect(outbox.calls.put).toBe(put + 1);
+  expect(outbox.timesPut()).toBe(put + 1);
   await announcerOf().announce({ ...given, reminders: [reminder] });
   const passed = { ...reminder, remainingMs: 0 };
   await first.announce({ ...given, now: deadlineAt, reminders: [passed] });

@@ -6,13 +6,13 @@ import { createDelivery } from '../../src/notify/delivery.ts';
 import { receiverKey, resolveReceiver } from '../../src/notify/receivers.ts';
 import { readSigningKeys, type SigningKeys, webhookHeaders } from '../../src/notify/signature.ts';
 import { createVirtualClock, type VirtualClock } from '../../src/simulate/virtual-clock.ts';
-import { createMemoryOutbox, type MemoryOutbox } from './memory-outbox.ts';
 import { message, startReceiver, type TestReceiver } from './receiver.ts';
+import { createWatchedOutbox, type WatchedOutbox } from './watched-outbox.ts';
 
 const START = Date.UTC(2026, 0, 1);
 
 interface Started {
-  readonly outbox: MemoryOutbox;
+  readonly outbox: WatchedOutbox;
   readonly clock: VirtualClock;
   readonly troubles: readonly string[];
   /** Puts a message and wakes the delivery. */
@@ -28,7 +28,7 @@ async function start(
   options: { signingKeys?: SigningKeys; timeoutMs?: DurationMs } = {},
 ): Promise<Started> {
   const clock = createVirtualClock(START);
-  const outbox = createMemoryOutbox();
+  const outbox = createWatchedOutbox();
   const troubles: string[] = [];
   const urls = new Map(
     Object.entries(hooks).map(([name, hook]) => [name, typeof hook === 'string' ? hook : hook.url]),
