@@ -9,6 +9,7 @@ export function wanted(isThere: boolean, what: string): boolean {
   if (!isThere && process.env['TIDEGATE_TEST_SYSTEM'] === 'required') {
     throw new Error(`${what} is not on this machine, and TIDEGATE_TEST_SYSTEM says that it must be`);
   }
+  if (!isThere) console.warn(`skipped: the tests that want ${what}, which is not on this machine`);
   return isThere;
 }
 

@@ -138,6 +138,14 @@ function addServing(program: Command, io: Io, ends: Ends): void {
       '--allowed-signers <file>',
       'take only commits that these SSH keys have signed, written as for ssh-keygen and git (default: all commits)',
     )
+    .option(
+      '--prometheus-url <url>',
+      'what gates ask numbers of (default: TIDEGATE_PROMETHEUS_URL; TIDEGATE_PROMETHEUS_TOKEN logs in)',
+    )
+    .option(
+      '--gate-webhook-host <host...>',
+      'the only hosts that gates may ask for verdicts, as HOST or HOST:PORT (default: TIDEGATE_GATE_WEBHOOK_HOSTS)',
+    )
     .option('--listen <host:port>', 'where to listen', '127.0.0.1:8080')
     .addHelpText(
       'after',
@@ -146,6 +154,7 @@ function addServing(program: Command, io: Io, ends: Ends): void {
         'serve --repo /srv/fleet.git --data /var/lib/tidegate --listen 0.0.0.0:8080',
         'serve --repo https://github.com/acme/fleet.git --data /var/lib/tidegate',
         'serve --repo git@git.example:fleet.git --poll 10s --database-url postgres://db/tidegate',
+        'serve --repo ../fleet.git --prometheus-url http://prometheus:9090 --gate-webhook-host checks.example.org',
       ),
     )
     .action(async (options) => ends((await import('./serve.ts')).run(options, io)));

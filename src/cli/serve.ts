@@ -15,6 +15,7 @@ import { isLoopback, listen, parseAddress } from '../http/listen.ts';
 import { judgeWebhookSecret } from '../http/webhook.ts';
 import { hooksIn } from '../notify/receivers.ts';
 import { readSigningKeys, type SigningKeys } from '../notify/signature.ts';
+import { readAskConfig } from '../probes/ask.ts';
 import { createService } from '../service.ts';
 import { openArtifactFolder } from '../store/artifact-folder.ts';
 import { holdFolder } from '../store/folder-lock.ts';
@@ -38,6 +39,10 @@ export interface ServeOptions {
   readonly databaseUrl?: string;
   /** A file with the keys whose commits count; absent: all commits do. */
   readonly allowedSigners?: string;
+  /** What gates ask numbers of; absent: TIDEGATE_PROMETHEUS_URL. */
+  readonly prometheusUrl?: string;
+  /** Whom gates may ask for verdicts, `host` or `host:port`; absent: TIDEGATE_GATE_WEBHOOK_HOSTS. */
+  readonly gateWebhookHost?: readonly string[];
 }
 
 /** Servers that share a database look this often at what the others have published. */
@@ -69,6 +74,7 @@ export async function run(options: ServeOptions, io: Io): Promise<ExitCode> {
     throw new CommandError(`--poll must be a duration above 0s, found "${options.poll}"; for example 30s`);
   }
   const forge = forgeFor(options.repo, io);
+  readAskConfig(options, io.env);
   const allowedSigners =
     options.allowedSigners === undefined ? undefined : await readSigners(options.allowedSigners);
   const log = (line: string) => io.out.lines([`${formatInstant(io.clock.now())} ${line}`]);

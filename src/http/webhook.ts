@@ -15,6 +15,7 @@ import { createHmac } from 'node:crypto';
 import { Hono } from 'hono';
 import type { Clock } from '../clock.ts';
 import { type Instant, MINUTE, SECOND } from '../core/model/time.ts';
+import { SIGNING_TOKEN, signingKeyOf } from '../trust/standard-webhooks.ts';
 import { problem } from './problem.ts';
 import { isSameSecret } from './secret.ts';
 
@@ -128,18 +129,6 @@ function timedSignature(
   if (key === undefined || !isTimely) return { see() {}, holds: () => false };
   const before = `${id}.${timestamp}.`;
   return signature(signatures.split(' '), { prefix: 'v1,', key, encoding: 'base64', before });
-}
-
-/** What a signing token begins with; the key follows, in base64. */
-const SIGNING_TOKEN = 'whsec_';
-
-function signingKeyOf(secret: string): Uint8Array | undefined {
-  if (!secret.startsWith(SIGNING_TOKEN)) return undefined;
-  const text = secret.slice(SIGNING_TOKEN.length);
-  const key = Buffer.from(text, 'base64');
-  // Node passes over what is no base64: only what it would write itself was all of it.
-  const isExact = key.toString('base64').replace(/=+$/, '') === text.replace(/=+$/, '');
-  return isExact && key.length >= 24 && key.length <= 64 ? key : undefined;
 }
 
 // The body

@@ -200,6 +200,23 @@ test(
   },
 );
 
+test(
+  'settings for what gates ask that are of no use are named, and no secret is shown',
+  TIMEOUT,
+  async () => {
+    const place = await bareRepository();
+    const env = { TIDEGATE_PROMETHEUS_URL: 'https://ada:hunter2@prometheus.example.org' };
+    expect(await refusal(place, { env })).toBe(
+      'TIDEGATE_PROMETHEUS_URL has credentials in it, which the process list would show; take them away, and set TIDEGATE_PROMETHEUS_TOKEN',
+    );
+    const options = ['--gate-webhook-host', 'a.example', '--gate-webhook-host', 'https://b.example'];
+    expect(await refusal(place, { options })).toBe(
+      '--gate-webhook-host: expected HOST or HOST:PORT, found "https://b.example"; ' +
+        'name each host in full, without https:// and path, for example checks.example.org',
+    );
+  },
+);
+
 /** The sentence that a server which does not start ends with. */
 async function refusal(
   { repo, data }: Pick<Place, 'repo' | 'data'>,
@@ -207,16 +224,18 @@ async function refusal(
     listen = '127.0.0.1:0',
     uid,
     env: settings,
+    options = [],
   }: {
     readonly listen?: string;
     readonly uid?: number;
     readonly env?: Readonly<Record<string, string>>;
+    readonly options?: readonly string[];
   } = {},
 ): Promise<string> {
   const env = { PATH: process.env['PATH'], ...settings };
   const ended = await run(
     process.execPath,
-    [MAIN, 'serve', '--repo', repo, '--data', data, '--listen', listen],
+    [MAIN, 'serve', '--repo', repo, '--data', data, '--listen', listen, ...options],
     // A server that starts all the same is ended, and has not said what was expected.
     { env, timeout: 60_000, ...(uid === undefined || !isRoot ? {} : { uid, gid: uid }) },
   ).then(

@@ -9,11 +9,12 @@ import { ladderOf, rungOf, STANDARD_LADDER } from '../gates/severity.ts';
 import type { BreachAction, Rung } from '../model/gate.ts';
 import type { Attempt, Breach, Cause, StageOutcome } from '../model/outcome.ts';
 import { formatDuration, formatInstant, HOUR, type Instant } from '../model/time.ts';
-import { type Decision, type Reminder, type Want, wantKey } from './contract.ts';
+import { type Decision, type Want, wantKey } from './contract.ts';
 import { end, failStage } from './ending.ts';
 import { readingsOf, watchedAnew } from './gates.ts';
 import { judgeFailures } from './judge.ts';
 import { enter, enterStage } from './lifecycle.ts';
+import type { Reminder } from './reminder.ts';
 import { identityOf } from './restoration.ts';
 import { type Context, decide, decision, type Step, stageTally } from './step.ts';
 import { verdictOn } from './verdict.ts';
@@ -267,31 +268,24 @@ export function remindersOf(context: Context, latest: Attempt | undefined): read
     latest.restored !== undefined &&
     latest.restored.completedAt === undefined;
   if (!isAwaited(latest) && !isReturning) return [];
-  const { at, decideBy, owner, runbook } = breach;
+  const { at, decideBy } = breach;
   const { now } = context.input;
-  const what = isReturning
+  const consequence = isReturning
     ? 'devices that were rolled back should all have returned by then'
     : 'without a decision it goes on slowly if nothing is wrong since, and is rolled back and quarantined otherwise';
   const stage = latest.stages.at(-1)?.name;
-  const due: readonly (readonly [Reminder['when'], Instant])[] = [
-    ['halfTime', at + (decideBy - at) / 2],
-    ['lastHour', Math.max(at, decideBy - HOUR)],
-    ['passed', decideBy],
-  ];
-  return due
-    .filter(
-      ([when, from]) =>
-        from <= now && (when === 'passed' ? isReturning : now < decideBy && decideBy - at > 2 * HOUR),
-    )
-    .map(([when]) => ({
+  const total = decideBy - at;
+  // Half of the time, an hour, and none is left; a deadline that is near from the start needs no second word.
+  const steps = isReturning ? [0] : total > 2 * HOUR ? [total / 2, HOUR] : [];
+  return steps
+    .filter((remainingMs) => decideBy - remainingMs <= now && (remainingMs === 0 || now < decideBy))
+    .map((remainingMs) => ({
       rollout: latest.rollout,
       attempt: latest.attempt,
       ...(stage === undefined ? {} : { stage }),
       deadlineAt: decideBy,
-      when,
-      what,
-      owner,
-      ...(runbook === undefined ? {} : { runbook }),
+      remainingMs,
+      consequence,
     }));
 }
 

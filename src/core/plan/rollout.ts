@@ -16,7 +16,6 @@ import {
   attemptKey,
   type Decision,
   type PlanInput,
-  type Reminder,
   type Restore,
   type RolloutReport,
   stageKey,
@@ -26,6 +25,7 @@ import { probesOf, readingsOf } from './gates.ts';
 import { stepIdle } from './idle.ts';
 import { meetsSuccess } from './judge.ts';
 import { enter } from './lifecycle.ts';
+import type { Reminder } from './reminder.ts';
 import { type Context, decide, decision, type Step, stageTally } from './step.ts';
 
 export interface RolloutPlan {
