@@ -5,8 +5,10 @@ import type { Clock } from '../../src/clock.ts';
 import { systemClock } from '../../src/clock.ts';
 import type { Answer, Probe } from '../../src/core/gates/probe.ts';
 import { DAY, HOUR, MINUTE, SECOND } from '../../src/core/model/time.ts';
+import { createAsk, readAskConfig } from '../../src/probes/ask.ts';
 import { createProber, type Prober } from '../../src/probes/prober.ts';
 import { createVirtualClock, type VirtualClock } from '../../src/simulate/virtual-clock.ts';
+import { startAnswering } from './answering-server.ts';
 
 const START = Date.UTC(2026, 10, 21, 8);
 
@@ -145,6 +147,23 @@ describe('a probe', () => {
     expect(bench.asked).toHaveLength(2);
   });
 
+  test('never sleeps longer than a timer can', async () => {
+    const virtual = createVirtualClock(START);
+    const slept: number[] = [];
+    const sleep: Clock['sleep'] = (duration, signal) => {
+      slept.push(duration);
+      return virtual.sleep(duration, signal);
+    };
+    const clock = { now: virtual.now, sleep };
+    const ask = async () => value(1);
+    const prober = createProber({ clock, random: () => 0.5, ask, onSample: () => undefined });
+    prober.follow([probe('a', { everyMs: 30 * DAY })]);
+    await setImmediate();
+    expect(slept).toHaveLength(1);
+    expect(slept[0]).toBeLessThan(2 ** 31);
+    await prober.close();
+  });
+
   test('goes on when the clock was set back', async () => {
     let now = START + DAY;
     const virtual = createVirtualClock(START);
@@ -262,6 +281,12 @@ describe('a thousand probes', () => {
     virtual.advance(SECOND);
     await setImmediate();
     expect(asked).toBe(2000);
+    // Another time to wake is another timer, in place of the last.
+    prober.follow([probe('often', { everyMs: 10 * SECOND }), ...many]);
+    await setImmediate();
+    prober.follow(many);
+    await setImmediate();
+    expect(sleeping).toBe(1);
     await prober.close();
     expect(sleeping).toBe(0);
   });
@@ -353,6 +378,18 @@ describe('closing', () => {
     await bench.pass(HOUR);
     expect([bench.asked, bench.woken()]).toEqual([['a', 'b'], 1]);
     await bench.prober.close();
+  });
+
+  test('ends real requests, too', async () => {
+    const server = await startAnswering(() => undefined);
+    const config = readAskConfig({ gateWebhookHost: [server.host] }, {});
+    const ask = createAsk(config, { fetch, clock: systemClock, randomHex: () => '00' });
+    const prober = createProber({ clock: systemClock, random: Math.random, ask, onSample: () => undefined });
+    const question = { kind: 'webhook', url: `http://${server.host}/`, about: {} } as const;
+    prober.follow([probe('a', { question })]);
+    await expect.poll(() => server.requests.length).toBe(1);
+    await prober.close();
+    await expect.poll(() => server.connections()).toBe(0);
   });
 
   test('leaves no timer behind', async () => {
