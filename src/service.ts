@@ -18,6 +18,8 @@ import { createMetrics } from './http/metrics.ts';
 import { createRateLimit, DEVICE_RATE, REFUSED_RATE } from './http/rate-limit.ts';
 import { webhook } from './http/webhook.ts';
 import { createNotifications, type NotificationPorts } from './notify/notifications.ts';
+import type { Ask } from './probes/ask.ts';
+import { createProber } from './probes/prober.ts';
 import { confirmedProgram } from './reconcile/confirmation.ts';
 import type { ReconcileEvent } from './reconcile/event.ts';
 import { createObserver, type Observer } from './reconcile/observer.ts';
@@ -49,6 +51,8 @@ export interface ServicePorts {
   readonly forge?: Forge;
   /** What forges sign push events with; absent: none are taken. */
   readonly webhookSecret?: string;
+  /** Asks others what gates want to know; absent: nobody is asked, and those gates say that something is missing. */
+  readonly ask?: Ask;
   /** How those are told whom the Fleet document names; absent: nobody is. */
   readonly notifications?: NotificationPorts;
   readonly onEvent?: (event: ReconcileEvent) => void;
@@ -78,6 +82,9 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
   const observer = createObserver(store, () => reconciler.wake());
   const notifications =
     ports.notifications && createNotifications({ ...ports.notifications, git, outbox: store.outbox, clock });
+  const prober =
+    ports.ask &&
+    createProber({ ask: ports.ask, clock, random: Math.random, onSample: () => reconciler.wake() });
   const reconciler: Reconciler = createReconciler(
     {
       git,
@@ -91,6 +98,7 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
       ...(ports.onStep === undefined ? {} : { onStep: ports.onStep }),
       ...(ports.forge === undefined ? {} : { forge: ports.forge }),
       ...(notifications === undefined ? {} : { announcer: notifications.announcer }),
+      ...(prober === undefined ? {} : { prober }),
       onEvent(event) {
         events.publish(event);
         metrics.observeEvent(event);
@@ -151,6 +159,7 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
     deliver: async (signal) => notifications?.run(signal),
     async close() {
       events.close();
+      await prober?.close();
       await intake.drain();
       await observer.close();
       await answers.close();

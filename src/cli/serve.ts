@@ -15,7 +15,7 @@ import { isLoopback, listen, parseAddress } from '../http/listen.ts';
 import { judgeWebhookSecret } from '../http/webhook.ts';
 import { hooksIn } from '../notify/receivers.ts';
 import { readSigningKeys, type SigningKeys } from '../notify/signature.ts';
-import { readAskConfig } from '../probes/ask.ts';
+import { createAsk, readAskConfig } from '../probes/ask.ts';
 import { createService } from '../service.ts';
 import { openArtifactFolder } from '../store/artifact-folder.ts';
 import { holdFolder } from '../store/folder-lock.ts';
@@ -74,7 +74,7 @@ export async function run(options: ServeOptions, io: Io): Promise<ExitCode> {
     throw new CommandError(`--poll must be a duration above 0s, found "${options.poll}"; for example 30s`);
   }
   const forge = forgeFor(options.repo, io);
-  readAskConfig(options, io.env);
+  const askConfig = readAskConfig(options, io.env);
   const allowedSigners =
     options.allowedSigners === undefined ? undefined : await readSigners(options.allowedSigners);
   const log = (line: string) => io.out.lines([`${formatInstant(io.clock.now())} ${line}`]);
@@ -107,6 +107,7 @@ export async function run(options: ServeOptions, io: Io): Promise<ExitCode> {
     elapsed: () => performance.now(),
     sleep: io.clock.sleep,
   });
+  const randomHex = () => randomBytes(16).toString('hex');
   const service = createService(
     {
       git,
@@ -114,13 +115,14 @@ export async function run(options: ServeOptions, io: Io): Promise<ExitCode> {
       keys,
       clock,
       artifacts: openArtifactFolder(join(options.data, 'artifacts')),
-      randomHex: () => randomBytes(16).toString('hex'),
+      randomHex,
       onEvent: (event) => eventLines(event, options.branch).forEach(log),
       onStep: (step, decisions) => STEPS.publish({ step, decisions }),
       onFault: (message) => log(`a request failed: ${message}`),
       ...(apiToken === undefined ? {} : { apiToken }),
       ...(webhookSecret === undefined ? {} : { webhookSecret }),
       ...(forge === undefined ? {} : { forge }),
+      ask: createAsk(askConfig, { fetch: io.fetch, clock, randomHex }),
       notifications: {
         fetch: io.fetch,
         hooks: hooksIn(io.env),

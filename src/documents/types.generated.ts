@@ -202,6 +202,8 @@ export interface Fleet {
         | 'rolledBack'
         | 'restored'
         | 'diverged'
+        | 'concern'
+        | 'cohortReturned'
         | 'deadline'
       )[];
     }[];

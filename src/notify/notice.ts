@@ -61,6 +61,10 @@ const OCCASIONS_OF: Readonly<Record<Decision['kind'], Occasion | 'restoration' |
   recordRestored: 'restoration',
   recordOperation: undefined,
   recordLearnings: undefined,
+  recordEvidence: undefined,
+  recordConcern: 'concern',
+  recordClusters: undefined,
+  exclude: 'cohortReturned',
 };
 
 const SEVERITIES: Readonly<Partial<Record<Occasion, Notice['severity']>>> = {
@@ -68,6 +72,8 @@ const SEVERITIES: Readonly<Partial<Record<Occasion, Notice['severity']>>> = {
   paused: 'critical',
   rolledBack: 'critical',
   diverged: 'critical',
+  cohortReturned: 'warning',
+  concern: 'warning',
   stopped: 'warning',
   deadline: 'warning',
 };
@@ -114,6 +120,7 @@ export function noticeOfDecision({
     ...(stage === undefined ? {} : { stage }),
     subject: shortened(summary, SUBJECT_LENGTH_MAX),
     ...(because === undefined ? {} : { because: shortened(because, BECAUSE_LENGTH_MAX) }),
+    ...ofBreach(occasion, attempt),
     commit,
     ...(url === undefined ? {} : { url }),
   };
@@ -143,6 +150,24 @@ export function noticeOfReminder({
     subject: shortened(`${attempt.rollout}: ${what} ${has} ${formatInstant(deadlineAt)}`, SUBJECT_LENGTH_MAX),
     because: shortened(consequence, BECAUSE_LENGTH_MAX),
     deadlineAt,
+  };
+}
+
+/** How bad the breach is that a halt follows from, and by when somebody has to have decided. */
+function ofBreach(
+  occasion: Occasion,
+  { breach, cause, concerns }: Attempt,
+): Partial<Pick<Notice, 'severity' | 'deadlineAt'>> {
+  if (occasion === 'concern') {
+    const last = concerns?.at(-1);
+    return last === undefined ? {} : { deadlineAt: last.reviewBy };
+  }
+  const isOfBreach = cause === 'gate' || cause === 'errorThreshold' || cause === 'deadline';
+  if (breach === undefined || !isOfBreach || (occasion !== 'paused' && occasion !== 'rolledBack')) return {};
+  const isUrgent = occasion === 'rolledBack' || breach.severity === 'high' || breach.severity === 'critical';
+  return {
+    severity: isUrgent ? 'critical' : 'warning',
+    ...(breach.decideBy === undefined ? {} : { deadlineAt: breach.decideBy }),
   };
 }
 

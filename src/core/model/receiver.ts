@@ -1,6 +1,9 @@
 /** Who is told of decisions and deadlines, and of which: the `notifications` of the Fleet document. */
 
-/** What is announced. `deadline`: one comes near, or has passed. */
+/**
+ * What is announced. `concern`: something goes on and is to be looked at. `cohortReturned`: some of the devices went back.
+ * `deadline`: one comes near, or has passed.
+ */
 export const OCCASIONS = [
   'created',
   'approvalNeeded',
@@ -14,6 +17,8 @@ export const OCCASIONS = [
   'rolledBack',
   'restored',
   'diverged',
+  'concern',
+  'cohortReturned',
   'deadline',
 ] as const;
 export type Occasion = (typeof OCCASIONS)[number];
@@ -27,6 +32,8 @@ export const DEFAULT_OCCASIONS: readonly Occasion[] = [
   'superseded',
   'rolledBack',
   'diverged',
+  'concern',
+  'cohortReturned',
   'deadline',
 ];
 
