@@ -56,6 +56,7 @@ const FLEET_FIELDS: Fields<Fleet> = {
   name: ['name', ({ name }) => name],
   pollIntervalMs: ['poll interval', ({ pollIntervalMs }) => formatDuration(pollIntervalMs)],
   timezone: ['time zone', ({ timezone }) => timezone],
+  require: ['required evidence', ({ require }) => listOf(require)],
   freeze: [
     'freeze',
     ({ freeze }) =>
@@ -89,6 +90,7 @@ const ROLLOUT_FIELDS: Fields<Rollout> = {
   alpha: ['alpha', ({ alpha }) => `${100 * alpha}%`],
   exclude: ['excludes', ({ exclude }) => exclude ?? 'none'],
   owner: ['owner', ({ owner }) => owner],
+  evidence: ['evidence', ({ evidence }) => listOf(Object.keys(evidence).sort())],
 };
 
 const STAGE_FIELDS: Fields<Stage> = {

@@ -236,7 +236,8 @@ function stageStatuses(
   const opened = latest?.stages ?? [];
   // An emergency takes everybody in: no declared stage opens after it.
   const mayGoOn = latest === undefined || (isLatest && !isEmergency(latest));
-  const toCome = mayGoOn ? rollout.stages.slice(opened.length) : [];
+  const declared = opened.filter(({ slow }) => slow !== true).length;
+  const toCome = mayGoOn ? rollout.stages.slice(declared) : [];
   return [
     ...opened.map((stage, index) => openStatus(stage, tallies[index] ?? emptyStageTally())),
     ...toCome.map(scheduledStatus),

@@ -54,6 +54,7 @@ export function normaliseFleet(
     name: metadata.name,
     pollIntervalMs: durationOf(spec.pollInterval ?? DEFAULTS.pollInterval),
     timezone: spec.timezone ?? DEFAULTS.timezone,
+    require: spec.require ?? [],
     ...(notifications.length === 0 ? {} : { notifications }),
   };
   checkTimeZone(fleet.timezone, { document, path: ['spec', 'timezone'] }, report);
@@ -107,6 +108,7 @@ function makeRollout(resolved: ResolvedRollout, report: Report): Desired.Rollout
     ...(spec.runbook === undefined ? {} : { runbook: spec.runbook }),
     manifest,
     revision,
+    evidence: { ...distributionSet.data.spec.evidence },
     condition: condition.text.trim(),
     ...(excluded === undefined ? {} : { exclude: excluded.trim() }),
     priority: spec.priority,

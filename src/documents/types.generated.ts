@@ -183,7 +183,7 @@ export interface Fleet {
        */
       format?: 'cloudevents' | 'slack';
       /**
-       * What is announced. Unless said: approvalNeeded, paused, succeeded, stopped, superseded, rolledBack, diverged and deadline.
+       * What is announced. Unless said: approvalNeeded, paused, succeeded, stopped, superseded, rolledBack, diverged, concern, cohortReturned and deadline.
        *
        * @minItems 1
        *
@@ -207,6 +207,12 @@ export interface Fleet {
         | 'deadline'
       )[];
     }[];
+    /**
+     * What a distribution set must have in its evidence before a rollout of it starts.
+     *
+     * @maxItems 16
+     */
+    require?: Name[];
   };
 }
 /**
@@ -344,6 +350,15 @@ export interface DistributionSet {
     routes?: {
       /**
        * One route.
+       */
+      [k: string]: string;
+    };
+    /**
+     * What speaks for the set: reports of test benches, reviews. It is no part of what is installed.
+     */
+    evidence?: {
+      /**
+       * Where the evidence is, or what it says.
        */
       [k: string]: string;
     };

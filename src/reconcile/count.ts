@@ -2,7 +2,7 @@
  * Counting, wherever it runs: the sum of all devices' standings, and the answers that need the whole fleet. What
  * comes out is small, however large the fleet is.
  */
-import { stageOf, unitIdOf } from '../core/assign/assign.ts';
+import { isExcluded, stageOf, unitIdOf } from '../core/assign/assign.ts';
 import { standingOf } from '../core/assign/standing.ts';
 import { subjectOf } from '../core/assign/subject.ts';
 import { count, emptyTally, type Tally } from '../core/assign/tally.ts';
@@ -165,6 +165,7 @@ function memberOf(
   const subject = subjectOf(program, device);
   if (subject.retired || !compileCondition(want.condition).matches(subject)) return undefined;
   if (want.excluding !== undefined && compileCondition(want.excluding).matches(subject)) return undefined;
+  if (isExcluded(want, subject)) return undefined;
   const standing = standingOf(program, device, now).rollouts.find((each) => each.rollout === want.rollout);
   if (standing?.shadowedBy !== undefined) return undefined;
   const { unit, stratifyBy } = want.takes;

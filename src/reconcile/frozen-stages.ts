@@ -4,12 +4,12 @@
  */
 import type { Rollout, Stage } from '../core/model/desired.ts';
 import type { Gate } from '../core/model/gate.ts';
-import { canonicalJson } from '../core/model/manifest.ts';
 import { isFinished, type Outcomes, type StageOutcome } from '../core/model/outcome.ts';
 import { isEmergency } from '../core/plan/emergency.ts';
 import { formatSize } from '../core/select/size.ts';
 import type { LoadedState } from '../documents/load.ts';
 import type { Problem } from '../documents/problem.ts';
+import { isSameValue } from './same-value.ts';
 
 export function frozenStages(
   { desired, paths }: Pick<LoadedState, 'desired' | 'paths'>,
@@ -19,7 +19,9 @@ export function frozenStages(
     const latest = outcomes.get(rollout.name)?.at(-1);
     // Another revision is another attempt, whose stages have yet to open.
     if (latest === undefined || isFinished(latest) || latest.revision !== rollout.revision) return [];
-    const opened = isEmergency(latest) ? latest.stages.slice(0, -1) : latest.stages;
+    // What was put in without being declared is nobody's edit.
+    const stages = latest.stages.filter(({ slow }) => slow !== true);
+    const opened = isEmergency(latest) ? stages.slice(0, -1) : stages;
     const edited = opened.filter((stage, index) => !isSame(stage, rollout.stages[index], rollout));
     if (edited.length === 0) return [];
     const names = edited.map(({ name }) => name).join(', ');
@@ -36,7 +38,7 @@ export function frozenStages(
 /** Whether the stage would open today as it did. */
 function isSame(opened: StageOutcome, declared: Stage | undefined, { gates }: Rollout): boolean {
   if (declared === undefined) return false;
-  return canonicalJson(asOpened(opened)) === canonicalJson(asDeclared(declared, gates));
+  return isSameValue(asOpened(opened), asDeclared(declared, gates));
 }
 
 type Frozen = Pick<

@@ -33,6 +33,8 @@ export interface AssignmentClaims {
   /** The version of `manifests-<product>` from which on it is listed: whoever has older metadata refreshes it first. */
   readonly minMetadataVersion: number | null;
   readonly pollAfterSeconds: number;
+  /** Something is wrong, and people look for it: the device is to tell more than it usually does. */
+  readonly telemetry?: 'debug';
 }
 
 export interface TufTarget {
@@ -110,6 +112,7 @@ export function createAssignmentSigner(key: SigningKey, { issuer }: { issuer: st
         rollout: assigned?.rollout ?? null,
         snapshot: assigned?.snapshot ?? null,
         sub: device,
+        ...(assigned?.telemetry === undefined ? {} : { telemetry: assigned.telemetry }),
         tufTarget: assigned === undefined ? null : tufTargetOf(assigned),
       };
     },
@@ -142,7 +145,7 @@ export function renewalAt({ iat }: AssignmentClaims): Instant {
  */
 export function assignmentEtag(claims: AssignmentClaims, kid: string): string {
   const { iss, sub, iat, exp, snapshot, commit, rollout, attempt, revision, pollAfterSeconds } = claims;
-  const { minMetadataVersion } = claims;
+  const { minMetadataVersion, telemetry } = claims;
   const limit = exp < iat + ASSIGNMENT_LIFETIME_MS / SECOND ? exp : null;
   const digested = [
     kid,
@@ -157,6 +160,7 @@ export function assignmentEtag(claims: AssignmentClaims, kid: string): string {
     revision,
     minMetadataVersion,
     pollAfterSeconds,
+    ...(telemetry === undefined ? [] : [telemetry]),
   ];
   return `"${hash('sha256', JSON.stringify(digested), 'base64url')}"`;
 }
@@ -233,6 +237,7 @@ function readClaims(claims: Claims): VerifiedAssignment | undefined {
       commit: commit as CommitId,
       tufTarget,
       minMetadataVersion,
+      ...(claims['telemetry'] === 'debug' ? { telemetry: 'debug' } : {}),
     },
   };
 }

@@ -59,6 +59,7 @@ test('the tables of counts list every count of a stage and of a rollout', () => 
     newcomers: _newcomers,
     onWithdrawn: _onWithdrawn,
     stages: _stages,
+    controlHeard: _controlHeard,
     ...counts
   } = emptyRolloutTally();
   const expected = [...Object.keys(emptyStageTally().counts), ...Object.keys(counts)];

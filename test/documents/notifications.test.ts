@@ -22,6 +22,8 @@ test('an entry names an address, or where the server has it', () => {
         'superseded',
         'rolledBack',
         'diverged',
+        'concern',
+        'cohortReturned',
         'deadline',
       ],
     },

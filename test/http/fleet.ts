@@ -80,6 +80,7 @@ export function rolloutOf(name: string, over: Partial<Rollout> & { version?: str
     stages: [stageOf('canary', { kind: 'count', count: 2 }), stageOf('fleet', { kind: 'all' })],
     onFailure: 'rollback',
     alpha: 0.05,
+    evidence: {},
     seed: `seed of ${name}`,
     ...rest,
   };
@@ -158,7 +159,7 @@ export function createFleet() {
       const desired: DesiredState = {
         snapshot: oid(digit) as SnapshotId,
         commit: oid(digit) as CommitId,
-        fleet: { name: 'hvac', pollIntervalMs: MINUTE, timezone: 'UTC' },
+        fleet: { name: 'hvac', pollIntervalMs: MINUTE, timezone: 'UTC', require: [] },
         rollouts: new Map(rollouts.map((rollout) => [rollout.name, rollout])),
         distributionSets: new Map(),
         devices: new Map(Object.entries(overrides) as [DeviceId, DeviceOverride][]),
@@ -219,7 +220,7 @@ export const keys = await generateKeys();
 export function deviceApiOf(fleet: Fleet): Hono {
   const { store, intake, clock, state } = fleet;
   return deviceApi({
-    fleet: () => ({ name: 'hvac', pollIntervalMs: MINUTE, timezone: 'UTC' }),
+    fleet: () => ({ name: 'hvac', pollIntervalMs: MINUTE, timezone: 'UTC', require: [] }),
     store,
     intake,
     keys,

@@ -30,7 +30,7 @@ function fleet(notifications?: string): string {
 }
 
 const EVERYTHING =
-  '[{url: "https://hooks.example/x", on: [created, approvalNeeded, stageOpened, stagePassed, paused, resumed, succeeded, stopped, superseded, rolledBack, restored, diverged, deadline]}]';
+  '[{url: "https://hooks.example/x", on: [created, approvalNeeded, stageOpened, stagePassed, paused, resumed, succeeded, stopped, superseded, rolledBack, restored, diverged, concern, cohortReturned, deadline]}]';
 
 interface Told {
   readonly git: MemoryRepository;
@@ -195,6 +195,7 @@ test('a release, a bad one and the way back are told from the first decision on,
       because: expect.any(String),
       owner: 'kiosk-oncall',
       severity: 'critical',
+      deadlineAt: expect.stringMatching(/^2026-01-01T/),
       commit: event.id,
       snapshot: attempt?.snapshot,
       distributionSet: 'kiosk@1.1.0-bad',

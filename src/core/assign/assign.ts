@@ -15,6 +15,7 @@
 import { type DeviceRecord, isInstalling } from '../model/device.ts';
 import type { RolloutName } from '../model/ids.ts';
 import type {
+  KnownGood,
   OpenStage,
   Program,
   ProgramCandidate,
@@ -63,6 +64,7 @@ export type Placement =
 export type Waiting =
   | 'noCandidate'
   | 'offersStopped'
+  | 'excluded'
   | 'notInOpenStage'
   | 'inRamp'
   | 'noUnit'
@@ -145,7 +147,8 @@ export function place(rollout: ProgramRollout, subject: Subject, now: Instant): 
     !isOpen || until === undefined || hasOrInstalls(subject, revision) ? {} : { installBy: until };
 
   let waiting: Waiting = 'noCandidate';
-  if (candidate !== undefined) {
+  if (candidate !== undefined && isExcluded(candidate, subject)) waiting = 'excluded';
+  else if (candidate !== undefined) {
     const stage = stageOf(candidate, subject, now);
     const isOffered = stage !== undefined && candidate.offers;
     const has = hasOrInstalls(subject, candidate);
@@ -157,19 +160,47 @@ export function place(rollout: ProgramRollout, subject: Subject, now: Instant): 
     waiting = isOffered ? 'outsideWindow' : candidate.offers ? whyNotIn(candidate, subject) : 'offersStopped';
   }
   for (const kept of rollout.kept) {
-    if (hasOrInstalls(subject, kept) && stageOf(kept, subject, now) !== undefined) {
+    if (
+      !isExcluded(kept, subject) &&
+      hasOrInstalls(subject, kept) &&
+      stageOf(kept, subject, now) !== undefined
+    ) {
       return { kind: 'keeps', revision: kept, because: 'superseded', ...next };
     }
   }
   // When the ramp reaches the device could be computed; nobody needs it.
   const soon = waiting === 'inRamp' ? { until: now } : next;
-  if (knownGood !== undefined && compileCondition(knownGood.condition).matches(subject)) {
-    const common = { kind: 'knownGood', revision: knownGood, waiting, ...soon } as const;
-    if (withdrawn !== undefined && hasOrInstalls(subject, withdrawn)) return { ...common, returns: true };
-    if (isOpen || hasOrInstalls(subject, knownGood)) return { ...common, ...limit(knownGood) };
+  const good = knownGoodFor(rollout, subject);
+  if (good !== undefined) {
+    const common = { kind: 'knownGood', revision: good, waiting, ...soon } as const;
+    // What was rolled back, and what a cohort is excluded from, is left at once.
+    const excludedFrom = [candidate, ...rollout.kept, knownGood].filter(
+      (each) => each !== undefined && each.revision !== good.revision && isExcluded(each, subject),
+    );
+    const left = [withdrawn, ...excludedFrom].some(
+      (each) => each !== undefined && hasOrInstalls(subject, each),
+    );
+    if (left) return { ...common, returns: true };
+    if (isOpen || hasOrInstalls(subject, good)) return { ...common, ...limit(good) };
     waiting = 'outsideWindow';
   }
   return { kind: 'nothing', waiting, ...soon };
+}
+
+/** The newest known-good that the device matches and that does not exclude it. */
+export function knownGoodFor(
+  { knownGood, olderKnownGood = [] }: ProgramRollout,
+  subject: Subject,
+): KnownGood | undefined {
+  if (knownGood === undefined) return undefined;
+  return [knownGood, ...olderKnownGood].find(
+    (each) => compileCondition(each.condition).matches(subject) && !isExcluded(each, subject),
+  );
+}
+
+/** Whether the device is of a cohort that went back to what it had before. */
+export function isExcluded({ exclude }: { readonly exclude?: string }, subject: Subject): boolean {
+  return exclude !== undefined && compileCondition(exclude).matches(subject);
 }
 
 const ALWAYS_OPEN: WindowState = { isOpen: true };
@@ -190,6 +221,7 @@ function contains(
   if (unit === undefined || !compileCondition(stage.condition).matches(subject)) return false;
   if (candidate.excluding !== undefined && compileCondition(candidate.excluding).matches(subject))
     return false;
+  if (isExcluded(candidate, subject)) return false;
   const score = scoreOf(candidate.seed, unit);
   return now === 'afterRamp' ? willAdmit(stage, score) : admits(stage, score, now);
 }

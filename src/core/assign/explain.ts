@@ -87,6 +87,8 @@ function waitingText(standing: RolloutStanding, rollout: ProgramRollout | undefi
       return 'no other revision is being rolled out';
     case 'offersStopped':
       return `attempt ${attempt} makes no offers`;
+    case 'excluded':
+      return `attempt ${attempt} excludes it: it goes back to, or keeps, what it had before`;
     case 'notInOpenStage':
       return `no open stage of attempt ${attempt} contains it yet`;
     case 'outsideWindow':

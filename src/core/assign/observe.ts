@@ -17,7 +17,7 @@ import {
 } from '../model/device.ts';
 import type { Program, ProgramCandidate, Watches } from '../model/program.ts';
 import { HOUR, type Instant, SECOND } from '../model/time.ts';
-import { hasOrInstalls, place, stageOf, takes, unitIdOf } from './assign.ts';
+import { hasOrInstalls, isExcluded, place, stageOf, takes, unitIdOf } from './assign.ts';
 import { rolloutsFor } from './candidates.ts';
 import { subjectOf } from './subject.ts';
 
@@ -169,6 +169,7 @@ function armsOf(program: Program, device: DeviceRecord, { running }: Report, now
       const index = stageOf(candidate, subject, now);
       const isTreated = index !== undefined && running === candidate.revision;
       const isControl =
+        !isExcluded(candidate, subject) &&
         index === undefined &&
         running !== undefined &&
         running !== candidate.revision &&

@@ -18,6 +18,7 @@ import {
   earlier,
   givesRevision,
   hasOrInstalls,
+  isExcluded,
   type Placement,
   place,
   stageOf,
@@ -59,6 +60,8 @@ export interface RolloutStanding {
   };
   /** It matches and runs something else, and no stage of the candidate has reached it. */
   readonly isControl?: true;
+  /** The open stage that would contain it, were it not excluded; −1 where none would. */
+  readonly excludedFrom?: number;
   /** When it was last heard of, where a gate asks for devices that are silent: of those that are reached, or are control. */
   readonly heardAt?: Instant;
   /** Matches now, but did not match the condition under which known-good succeeded. */
@@ -106,7 +109,7 @@ function standingIn(
   at: { subject: Subject; placement: Placement; shadowedBy: RolloutName | undefined; now: Instant },
 ): RolloutStanding {
   const { subject, placement, shadowedBy, now } = at;
-  const { candidate, knownGood, withdrawn } = rollout;
+  const { candidate, withdrawn } = rollout;
   const index =
     placement.kind === 'candidate'
       ? placement.stage
@@ -123,7 +126,7 @@ function standingIn(
     rollout: rollout.name,
     placement,
     health: healthOf(progress),
-    newcomer: knownGood !== undefined && !compileCondition(knownGood.condition).matches(subject),
+    newcomer: isNewcomer(rollout, subject),
     onWithdrawn:
       withdrawn !== undefined &&
       (subject.report?.running === withdrawn.revision || isInstalling(subject.report, withdrawn.revision)),
@@ -133,13 +136,25 @@ function standingIn(
   if (progress !== undefined) standing.progress = progress;
   if (inStage !== undefined) standing.stage = inStage;
   if (candidate === undefined) return standing;
-  const isControl = index === undefined && subject.report !== undefined && !hasOrInstalls(subject, candidate);
+  const isOut = isExcluded(candidate, subject);
+  const isControl =
+    !isOut && index === undefined && subject.report !== undefined && !hasOrInstalls(subject, candidate);
+  if (isOut) {
+    const { exclude: _exclude, ...everybody } = candidate;
+    standing.excludedFrom = stageOf(everybody, subject, now) ?? -1;
+  }
   if (isControl) standing.isControl = true;
   const isReached = inStage !== undefined && inStage.progress.state !== 'pending';
   if (candidate.watches?.silent === true && subject.report !== undefined && (isControl || isReached)) {
     standing.heardAt = subject.report.receivedAt;
   }
   return standing;
+}
+
+function isNewcomer(rollout: ProgramRollout, subject: Subject): boolean {
+  const { knownGood } = rollout;
+  if (knownGood === undefined || isExcluded(rollout, subject)) return false;
+  return !compileCondition(knownGood.condition).matches(subject) || isExcluded(knownGood, subject);
 }
 
 function stageStanding(

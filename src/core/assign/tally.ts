@@ -48,6 +48,8 @@ export interface StageTally {
   failures: Map<string, number>;
   /** Failed devices that took the revision back by themselves. */
   wentBack: number;
+  /** Devices that it took in and that were excluded since. */
+  excluded: number;
   /** Devices that began, by the hour in which each was last heard of, where a gate asks. */
   heard: Map<Instant, number>;
   /** Devices that have not succeeded, by the window in which they may begin: {@link windowKey} tells windows apart. */
@@ -85,6 +87,7 @@ export function emptyStageTally(): StageTally {
     gates: new Map(),
     failures: new Map(),
     wentBack: 0,
+    excluded: 0,
     heard: new Map(),
     windows: new Map(),
   };
@@ -106,6 +109,8 @@ export function count(tally: Tally, standing: Standing, sign: 1 | -1): void {
     if (each.isControl === true) rollout.control += sign;
     if (each.stage === undefined) rollout.scheduled += sign;
     else countStage(rollout, each.stage, sign);
+    if (each.excludedFrom !== undefined && each.excludedFrom >= 0)
+      stageAt(rollout, each.excludedFrom).excluded += sign;
     if (each.heardAt === undefined) continue;
     const hour = hourOf(each.heardAt);
     if (each.stage !== undefined) addAt(stageAt(rollout, each.stage.index).heard, hour, sign);
@@ -135,6 +140,7 @@ function addStage(sum: StageTally, more: StageTally): void {
     sum.failures.set(category, (sum.failures.get(category) ?? 0) + devices);
   }
   sum.wentBack += more.wentBack;
+  sum.excluded += more.excluded;
   for (const [hour, devices] of more.heard) addAt(sum.heard, hour, devices);
   for (const { window, devices } of more.windows.values()) addWindow(sum, window, devices);
 }

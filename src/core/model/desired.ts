@@ -30,6 +30,8 @@ export interface Fleet {
   readonly pollIntervalMs: DurationMs;
   /** IANA time zone of windows and devices that name none. */
   readonly timezone: string;
+  /** Kinds of evidence that a distribution set needs before a rollout of it starts. */
+  readonly require: readonly string[];
   /** While it lasts, nothing opens except the rollouts in `except`. */
   readonly freeze?: { readonly until: Instant; readonly except: readonly RolloutName[] };
   /** Who is told of decisions and deadlines. */
@@ -68,6 +70,8 @@ export interface Rollout {
   readonly runbook?: string;
   readonly manifest: Manifest;
   readonly revision: Revision;
+  /** What speaks for the distribution set, by kind: `hil` and where its report is. */
+  readonly evidence: Readonly<Record<string, string>>;
   /** The target condition as written. */
   readonly condition: string;
   /** A condition: devices that match it go back to what they had before this attempt, and stay there. */

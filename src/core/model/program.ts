@@ -43,13 +43,26 @@ export interface ProgramRollout {
   readonly candidate?: ProgramCandidate;
   /** Attempts given up since known-good without a rollback, newest first: their devices keep what they run. */
   readonly kept: readonly ProgramCandidate[];
-  readonly knownGood?: ProgramRevision & { readonly condition: string };
+  readonly knownGood?: KnownGood;
+  /** Earlier ones, newest first, for devices that the ones after them exclude. */
+  readonly olderKnownGood?: readonly KnownGood[];
+  /** Devices that main excludes now are no newcomers. */
+  readonly exclude?: string;
   /** A rolled-back attempt whose devices are on their way back. */
   readonly withdrawn?: ProgramRevision;
 }
 
+/** What succeeded here, and for whom. */
+export interface KnownGood extends ProgramRevision {
+  readonly condition: string;
+  /** Devices that match this went back to what they had before. */
+  readonly exclude?: string;
+}
+
 export interface ProgramRevision {
   readonly attempt: number;
+  /** Devices are to tell more than they usually do: something is wrong, and people look for it. */
+  readonly telemetry?: 'debug';
   readonly revision: Revision;
   readonly manifest: Manifest;
   readonly snapshot: SnapshotId;
@@ -62,6 +75,8 @@ export interface ProgramCandidate extends ProgramRevision {
   readonly emergency?: boolean;
   readonly seed: string;
   readonly excluding?: string;
+  /** Devices that match this go back to what they had before. */
+  readonly exclude?: string;
   readonly stages: readonly OpenStage[];
   /** What the gates of its open stages look at in reports, beyond each device's own; absent: nothing. */
   readonly watches?: Watches;

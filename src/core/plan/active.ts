@@ -21,6 +21,7 @@ import {
   canonical,
   decide,
   decision,
+  judgedStage,
   operations,
   type Step,
   stageTally,
@@ -30,6 +31,7 @@ import { verdictOn } from './verdict.ts';
 export function stepActive(context: Context, latest: Attempt): Step {
   return (
     wantedOtherwise(context, latest) ??
+    followExclusion(context, latest) ??
     obeyOperators(context, latest) ??
     stopOnBreach(context, latest) ??
     decideAtDeadline(context, latest) ??
@@ -51,6 +53,24 @@ function wantedOtherwise(context: Context, latest: Attempt): Step | undefined {
     end(context, latest, 'superseded', 'replaced'),
     `attempt ${latest.attempt} is superseded`,
   );
+}
+
+/**
+ * Main excludes others than it did: those go back to what they had before, at once. Whom it does not exclude any more may have the
+ * revision again, which is an opening.
+ */
+function followExclusion({ rollout }: Context, latest: Attempt): Step | undefined {
+  const { exclude: before, ...rest } = latest;
+  const { exclude: after } = rollout;
+  const said = (condition: string | undefined) =>
+    condition === undefined ? undefined : canonical(condition);
+  if (said(before) === said(after)) return undefined;
+  const text =
+    after === undefined
+      ? `attempt ${latest.attempt} excludes nobody any more`
+      : `attempt ${latest.attempt} excludes ${after}: those devices return`;
+  const changed = after === undefined ? rest : { ...rest, exclude: after };
+  return decide('exclude', after === undefined ? 'opens' : 'closes', changed, text);
 }
 
 /** `spec.suspend`, and the entries of `ops/` for this attempt, oldest first. */
@@ -167,7 +187,7 @@ function judge(context: Context, latest: Attempt, index: number, stage: StageOut
   );
   const succeededAt = observed.soaks.get(stageKey(latest, index));
   const judgement = judgeProgress(
-    stage,
+    judgedStage(stage, tally),
     tally,
     {
       ...(succeededAt === undefined ? {} : { succeededAt }),

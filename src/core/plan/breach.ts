@@ -16,7 +16,7 @@ import { judgeFailures } from './judge.ts';
 import { enter, enterStage } from './lifecycle.ts';
 import type { Reminder } from './reminder.ts';
 import { identityOf } from './restoration.ts';
-import { type Context, decide, decision, type Step, stageTally } from './step.ts';
+import { type Context, decide, decision, judgedStage, type Step, stageTally } from './step.ts';
 import { verdictOn } from './verdict.ts';
 
 /** What is too much now. */
@@ -37,7 +37,8 @@ function worstOf(context: Context, latest: Attempt): Found | undefined {
   const last = latest.stages.length - 1;
   const readings = readingsOf(context, latest, last);
   const found: Found[] = latest.stages.flatMap((stage, index): Found[] => {
-    const breach = judgeFailures(stage, stageTally(context.tally, index));
+    const tally = stageTally(context.tally, index);
+    const breach = judgeFailures(judgedStage(stage, tally), tally);
     if (breach === undefined) return [];
     const rung = rungOf(STANDARD_LADDER, breach.ratio);
     // Devices that failed have failed: there is nothing to watch.
@@ -185,7 +186,8 @@ function whyUnstable(
   readings: readonly GateReading[],
 ): string | undefined {
   for (const [index, stage] of latest.stages.entries()) {
-    const failures = judgeFailures(stage, stageTally(context.tally, index));
+    const tally = stageTally(context.tally, index);
+    const failures = judgeFailures(judgedStage(stage, tally), tally);
     if (failures !== undefined) return failures.because;
   }
   const bad =

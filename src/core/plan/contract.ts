@@ -106,6 +106,7 @@ export type Want =
       readonly stage: number;
       readonly condition: string;
       readonly excluding?: string;
+      readonly exclude?: string;
       readonly seed: string;
       readonly takes: StageTaking;
     }

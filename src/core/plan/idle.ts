@@ -2,6 +2,7 @@
 import type { Operation } from '../model/desired.ts';
 import { sha256Hex } from '../model/manifest.ts';
 import { type Attempt, isFinished } from '../model/outcome.ts';
+import { whyQuarantined } from './quarantine.ts';
 import { isRestoring, stepRestore, takeBack } from './restoration.ts';
 import { type Context, canonical, decide, operations, type Step } from './step.ts';
 
@@ -48,15 +49,17 @@ function stepOnKnownGood(context: Context, latest: Attempt, knownGood: Attempt):
   const abandoned = since.findLast((attempt) => attempt.stages.length > 0);
   if (abandoned !== undefined && abandoned.state !== 'rolledBack')
     return takeBack(context, abandoned, knownGood);
+  const returned = returnCohort(rollout, knownGood);
+  if (returned !== undefined) return returned;
   const condition = canonical(rollout.condition);
-  const isWider = condition !== canonical(knownGood.condition);
+  const isWider = condition !== canonical(knownGood.condition) || takesBackIn(rollout, knownGood);
   const rolledBack = since.findLast((attempt) => attempt.state === 'rolledBack');
   // A widening that failed is undone while main wants just that; another condition is another wish.
   const isMoot =
     rolledBack?.excluding !== undefined && isWider && canonical(rolledBack.condition) !== condition;
   if (rolledBack !== undefined && isRestoring(rolledBack) && !isMoot) return stepRestore(context, rolledBack);
   if (isWider && tally.newcomers > 0) {
-    const excluding = knownGood.condition;
+    const excluding = coveredBy(knownGood);
     const failed = since.findLast((each) => wasGivenUp(each) && canonical(each.condition) === condition);
     if (failed === undefined) return create(context, { latest, excluding });
     const retry = retryOf(context, failed);
@@ -74,8 +77,35 @@ function stepOnKnownGood(context: Context, latest: Attempt, knownGood: Attempt):
   };
 }
 
+/** Main excludes devices that known-good covers: they go back to what they had before it, at once. */
+function returnCohort({ exclude }: Context['rollout'], knownGood: Attempt): Step | undefined {
+  if (exclude === undefined) return undefined;
+  const { exclude: before } = knownGood;
+  const isKnown =
+    before !== undefined && (canonical(before) === canonical(exclude) || before.includes(`(${exclude})`));
+  if (isKnown) return undefined;
+  const both = before === undefined ? exclude : `(${before}) OR (${exclude})`;
+  const text = `known-good of attempt ${knownGood.attempt} excludes ${exclude}: those devices return`;
+  return decide('exclude', 'closes', { ...knownGood, exclude: both }, text);
+}
+
+/** Whether main does not exclude any more whom known-good did. */
+function takesBackIn({ exclude }: Context['rollout'], knownGood: Attempt): boolean {
+  if (knownGood.exclude === undefined) return false;
+  return exclude === undefined || canonical(exclude) !== canonical(knownGood.exclude);
+}
+
+/** The devices that have what succeeded. */
+function coveredBy({ condition, exclude }: Attempt): string {
+  if (exclude === undefined) return condition;
+  return condition.trim() === '*' ? `NOT (${exclude})` : `(${condition}) AND NOT (${exclude})`;
+}
+
 function create(context: Context, from: { latest?: Attempt; retry?: Operation; excluding?: string }): Step {
   const { rollout, attempts, input } = context;
+  const quarantined =
+    from.retry === undefined ? whyQuarantined(rollout.manifest, rollout.name, input.outcomes) : undefined;
+  if (quarantined !== undefined) return { kind: 'wait', reason: quarantined };
   const number = (from.latest?.attempt ?? 0) + 1;
   const first = attempts[0];
   const { desired, now, observed } = input;
@@ -87,6 +117,7 @@ function create(context: Context, from: { latest?: Attempt; retry?: Operation; e
     snapshot: desired.snapshot,
     commit: desired.commit,
     condition: rollout.condition,
+    ...(rollout.exclude === undefined ? {} : { exclude: rollout.exclude }),
     ...(from.excluding === undefined ? {} : { excluding: from.excluding }),
     seed: rollout.seed ?? first?.seed ?? sha256Hex(`${observed.randomHex}\0${rollout.name}`).slice(0, 32),
     createdAt: now,

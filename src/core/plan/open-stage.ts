@@ -8,6 +8,7 @@ import { approvalsOf } from './approvals.ts';
 import { type Want, wantKey } from './contract.ts';
 import { emergencyOf, emergencyStage } from './emergency.ts';
 import { enter, enterStage } from './lifecycle.ts';
+import { nextStage } from './slow.ts';
 import { applied, type Context, decide, decision, operations, type Step } from './step.ts';
 import { verdictOn } from './verdict.ts';
 
@@ -15,7 +16,8 @@ export function openNext(context: Context, latest: Attempt): Step {
   const { rollout, input } = context;
   const index = latest.stages.length;
   const emergency = emergencyOf(context, latest);
-  const stage = emergency === undefined ? rollout.stages[index] : emergencyStage(rollout);
+  const next = emergency === undefined ? nextStage(rollout, latest) : undefined;
+  const stage = emergency === undefined ? next?.stage : emergencyStage(rollout);
   if (stage === undefined) {
     const reason = 'every declared stage has passed and none takes in all devices; add a stage of size "all"';
     return { kind: 'wait', reason };
@@ -30,6 +32,7 @@ export function openNext(context: Context, latest: Attempt): Step {
     stage: index,
     condition: rollout.condition,
     ...(latest.excluding === undefined ? {} : { excluding: latest.excluding }),
+    ...(latest.exclude === undefined ? {} : { exclude: latest.exclude }),
     seed: latest.seed,
     takes: takingOf(stage),
   };
@@ -59,6 +62,7 @@ export function openNext(context: Context, latest: Attempt): Step {
     stuckAfterMs: stage.stuckAfterMs,
     gates: rollout.gates.filter((gate) => stage.gates.includes(gate.name)),
     alpha: rollout.alpha,
+    ...(next?.slow === undefined ? {} : { slow: next.slow }),
   };
   const obeyed = [
     ...approvalsOf(context, latest, stage).entries,
@@ -121,6 +125,13 @@ function whyHeld(
   const isFrozen = freeze !== undefined && now < freeze.until && !freeze.except.includes(rollout.name);
   if (isFrozen && emergency === undefined) {
     return wait(`the fleet is frozen until ${formatInstant(freeze.until)}`, freeze.until);
+  }
+  const lacking = desired.fleet.require.filter((kind) => !Object.hasOwn(rollout.evidence, kind));
+  if (lacking.length > 0 && latest.stages.length === 0 && emergency === undefined) {
+    const set = rollout.manifest.distributionSet;
+    return wait(
+      `the fleet requires evidence of ${lacking.join(', ')} for ${set}; add it to the set's spec.evidence`,
+    );
   }
   const { missing } = approvalsOf(context, latest, stage);
   if (missing !== undefined) {

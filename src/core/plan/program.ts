@@ -4,6 +4,7 @@ import { isExpression } from '../model/gate.ts';
 import type { Revision } from '../model/ids.ts';
 import { type Attempt, isFinished, knownGoodOf, type Outcomes } from '../model/outcome.ts';
 import type {
+  KnownGood,
   Program,
   ProgramCandidate,
   ProgramRevision,
@@ -85,7 +86,8 @@ function programOf(rollout: Rollout, attempts: readonly Attempt[]): ProgramRollo
       .map(candidateOf),
     ...(knownGood === undefined
       ? {}
-      : { knownGood: { ...revisionPart(knownGood), condition: knownGood.condition } }),
+      : { knownGood: knownGoodPart(knownGood), ...olderOf(attempts, knownGood) }),
+    ...(rollout.exclude === undefined ? {} : { exclude: rollout.exclude }),
     ...(withdrawn === undefined || withdrawn.revision === knownGood?.revision
       ? {}
       : { withdrawn: revisionPart(withdrawn) }),
@@ -97,13 +99,33 @@ function revisionPart(attempt: Attempt): ProgramRevision {
   return { attempt: number, revision, manifest, snapshot, commit };
 }
 
+function knownGoodPart(attempt: Attempt): KnownGood {
+  const { condition, exclude } = attempt;
+  return { ...revisionPart(attempt), condition, ...(exclude === undefined ? {} : { exclude }) };
+}
+
+/** Devices that known-good excludes have what succeeded before it, and so on, until one that excludes nobody. */
+function olderOf(attempts: readonly Attempt[], knownGood: Attempt): Pick<ProgramRollout, 'olderKnownGood'> {
+  const older: KnownGood[] = [];
+  let last = knownGood;
+  while (last.exclude !== undefined) {
+    const before = attempts.findLast((each) => each.attempt < last.attempt && each.state === 'succeeded');
+    if (before === undefined) break;
+    older.push(knownGoodPart(before));
+    last = before;
+  }
+  return older.length === 0 ? {} : { olderKnownGood: older };
+}
+
 function candidateOf(attempt: Attempt): ProgramCandidate {
   return {
     ...revisionPart(attempt),
     offers: isOffering(attempt),
+    ...(attempt.state === 'monitoring' ? { telemetry: 'debug' as const } : {}),
     ...(isEmergency(attempt) ? { emergency: true } : {}),
     seed: attempt.seed,
     ...(attempt.excluding === undefined ? {} : { excluding: attempt.excluding }),
+    ...(attempt.exclude === undefined ? {} : { exclude: attempt.exclude }),
     stages: attempt.stages.map((stage) => {
       const { name, condition, unit, admits } = stage;
       const gates = stage.gates.filter(isExpression);

@@ -26,7 +26,7 @@ import { stepIdle } from './idle.ts';
 import { meetsSuccess } from './judge.ts';
 import { enter } from './lifecycle.ts';
 import type { Reminder } from './reminder.ts';
-import { type Context, decide, decision, type Step, stageTally } from './step.ts';
+import { type Context, decide, decision, judgedStage, type Step, stageTally } from './step.ts';
 
 export interface RolloutPlan {
   readonly decisions: readonly Decision[];
@@ -133,7 +133,7 @@ function soaksOf(input: PlanInput, attempts: readonly Attempt[]): [string, Insta
   const tally = input.observed.tally.rollouts.get(latest.rollout);
   return latest.stages.flatMap((stage, index): [string, Instant][] => {
     const seen = stageTally(tally, index);
-    if (stage.state !== 'running' || !meetsSuccess(stage, seen)) return [];
+    if (stage.state !== 'running' || !meetsSuccess(judgedStage(stage, seen), seen)) return [];
     const key = stageKey(latest, index);
     return [[key, input.observed.soaks.get(key) ?? input.now]];
   });

@@ -2,7 +2,7 @@
 import type { RolloutTally, StageTally } from '../assign/tally.ts';
 import { emptyStageTally } from '../assign/tally.ts';
 import type { Operation, Rollout } from '../model/desired.ts';
-import type { Attempt } from '../model/outcome.ts';
+import type { Attempt, StageOutcome } from '../model/outcome.ts';
 import type { Instant } from '../model/time.ts';
 import { compileCondition } from '../target/condition.ts';
 import type { Decision, PlanInput, Restore, Want } from './contract.ts';
@@ -71,6 +71,11 @@ export function applied(entries: readonly Operation[], attempt: Attempt): Attemp
 /** What was seen of an open stage, by its index; nothing yet where nobody was counted. */
 export function stageTally(tally: RolloutTally | undefined, index: number): StageTally {
   return tally?.stages[index] ?? emptyStageTally();
+}
+
+/** The stage as it is judged: devices that were excluded since it opened are not waited for. */
+export function judgedStage(stage: StageOutcome, { excluded }: Pick<StageTally, 'excluded'>): StageOutcome {
+  return excluded === 0 ? stage : { ...stage, devices: Math.max(0, stage.devices - excluded) };
 }
 
 /** Equal for conditions that match the same devices by their spelling. */

@@ -78,9 +78,10 @@ export function artifactTargets({ product, modules }: Manifest): readonly Target
 
 /** What the program may give to some device. */
 export function revisionsIn({ rollouts }: Program): readonly ProgramRevision[] {
-  return rollouts.flatMap(({ candidate, knownGood, kept, withdrawn }) => [
+  return rollouts.flatMap(({ candidate, knownGood, olderKnownGood, kept, withdrawn }) => [
     ...(candidate === undefined ? [] : [candidate]),
     ...(knownGood === undefined ? [] : [knownGood]),
+    ...(olderKnownGood ?? []),
     ...(withdrawn === undefined ? [] : [withdrawn]),
     ...kept,
   ]);

@@ -20,6 +20,7 @@ function rolloutOf(name: string, priority = 10): Rollout {
     suspend: false,
     gates: [],
     alpha: 0.05,
+    evidence: {},
     stages: [],
     onFailure: 'ladder',
   };
@@ -29,7 +30,7 @@ function desiredOf(...rollouts: readonly Rollout[]): DesiredState {
   return {
     snapshot: 'f'.repeat(40) as SnapshotId,
     commit: 'c'.repeat(40) as CommitId,
-    fleet: { name: 'test', pollIntervalMs: 60_000, timezone: 'UTC' },
+    fleet: { name: 'test', pollIntervalMs: 60_000, timezone: 'UTC', require: [] },
     rollouts: new Map(rollouts.map((rollout) => [rollout.name, rollout])),
     distributionSets: new Map(),
     devices: new Map(),
