@@ -29,6 +29,8 @@ export interface EntryOptions extends OperationOptions {
   readonly all?: boolean;
   readonly attempt?: number;
   readonly stage?: string;
+  /** With `approve`: the gate of that stage. */
+  readonly gate?: string;
   readonly emergency?: boolean;
 }
 
@@ -94,7 +96,7 @@ async function changeOf(view: View, options: EntryOptions): Promise<Change> {
 
 /** The entry, if it would have an effect. Throws what keeps it from having one. */
 function entryFor(view: View, written: string, options: EntryOptions): Entry {
-  const { action, stage, emergency } = options;
+  const { action, stage, gate, emergency } = options;
   const { name, rollout, attempts, latest } = rolloutNamed(view, written);
   const number = options.attempt ?? (emergency ? attemptToHurry(latest, rollout) : latest.attempt);
   const intention = {
@@ -102,6 +104,7 @@ function entryFor(view: View, written: string, options: EntryOptions): Entry {
     action,
     attempt: number,
     ...(stage && { stage }),
+    ...(gate && { gate }),
     ...(emergency && { emergency }),
   };
   const moot = whyMoot(intention, view);
@@ -121,25 +124,35 @@ function attemptToHurry(latest: Attempt, rollout: Rollout | undefined): number {
 }
 
 function entryOf(
-  intention: Pick<Operation, 'rollout' | 'action' | 'attempt' | 'stage' | 'emergency'>,
+  intention: Pick<Operation, 'rollout' | 'action' | 'attempt' | 'stage' | 'gate' | 'emergency'>,
   { by }: View,
   reason: string | undefined,
 ): Entry {
-  const { rollout, action, attempt, stage, emergency } = intention;
+  const { rollout, action, attempt, stage, gate, emergency } = intention;
   return {
     rollout,
     action,
     attempt,
     ...(stage === undefined ? {} : { stage }),
+    ...(gate === undefined ? {} : { gate }),
     ...(emergency ? { emergency: true } : {}),
     by,
     ...(reason === undefined ? {} : { reason }),
   };
 }
 
+/** States that resuming ends. */
+const HELD: ReadonlySet<Attempt['state']> = new Set(['paused', 'monitoring']);
+
 /** Why nobody needs to say it, because it is so already or was said already. */
 function whyDone(
-  { rollout: name, action, stage, emergency }: Pick<Operation, 'rollout' | 'action' | 'stage' | 'emergency'>,
+  {
+    rollout: name,
+    action,
+    stage,
+    gate,
+    emergency,
+  }: Pick<Operation, 'rollout' | 'action' | 'stage' | 'gate' | 'emergency'>,
   given: {
     readonly attempt: Attempt;
     readonly pending: readonly Operation[];
@@ -149,25 +162,26 @@ function whyDone(
 ): string | undefined {
   const { attempt, pending, rollout, by } = given;
   const said = pending.findLast((entry) => entry.action === 'pause' || entry.action === 'resume')?.action;
+  const isHeld = said === undefined ? HELD.has(attempt.state) : said === 'pause';
   const isPaused = said === undefined ? attempt.state === 'paused' : said === 'pause';
   const again = (entry: Operation) =>
-    entry.action === action && entry.stage === stage && entry.emergency === emergency;
+    entry.action === action && entry.stage === stage && entry.gate === gate && entry.emergency === emergency;
   switch (action) {
     case 'pause':
       return isPaused
         ? `${name} is paused already, in attempt ${attempt.attempt}; tidegate resume ${name} goes on`
         : undefined;
     case 'resume':
-      if (!isPaused)
+      if (!isHeld)
         return `there is nothing to resume: attempt ${attempt.attempt} of ${name} is ${attempt.state}`;
       return rollout?.suspend
         ? `spec.suspend of ${name} is true, and no operation goes past it; take it away in its file`
         : undefined;
     case 'approve':
       return (
-        whyNoApproval(given, stage) ??
+        (gate === undefined ? whyNoApproval(given, stage) : undefined) ??
         (pending.some((entry) => again(entry) && entry.by === by && !isSigned(rollout, stage))
-          ? `${by} has approved stage ${stage} already; tidegate status ${name} says what it waits for`
+          ? `${by} has approved ${gate === undefined ? '' : `gate ${gate} of `}stage ${stage} already; tidegate status ${name} says what it waits for`
           : undefined)
       );
     case 'promote': {
@@ -225,7 +239,7 @@ function entriesForAll(view: View, { action, reason }: EntryOptions): readonly E
       whyDone({ rollout: attempt.rollout, action }, { attempt, pending, rollout, by: view.by }) !== undefined
     )
       return false;
-    return action === 'pause' || attempt.state !== 'paused' || attempt.cause === 'operator';
+    return action === 'pause' || !HELD.has(attempt.state) || attempt.cause === 'operator';
   });
   if (attempts.length === 0) {
     const because =

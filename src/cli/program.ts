@@ -273,11 +273,18 @@ function addOperations(program: Command, io: Io, ends: Ends): void {
     .addHelpText('after', examples('resume thermostat-firmware', 'resume --all --dry-run'))
     .action((rollout, options) => entry('resume', rollout, options));
 
-  add('approve', 'one of the approvals that a stage needs before it opens')
+  add('approve', 'one of the approvals that a stage needs before it opens, or a gate of it before it passes')
     .argument('<rollout>', one)
     .requiredOption('--stage <name>', 'the stage')
+    .option('--gate <name>', 'the gate of that stage')
     .addOption(attempt())
-    .addHelpText('after', examples('approve thermostat-firmware --stage batch'))
+    .addHelpText(
+      'after',
+      examples(
+        'approve thermostat-firmware --stage batch',
+        'approve thermostat-firmware --stage batch --gate lab',
+      ),
+    )
     .action((rollout, options) => entry('approve', rollout, options));
 
   add('promote', 'skip what is left of a stage, or go back in an emergency')

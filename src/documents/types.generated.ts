@@ -847,6 +847,7 @@ export interface Operation {
        */
       attempt: number;
       stage?: Name;
+      gate?: Name;
       /**
        * With promote: back to what succeeded in this rollout before, on all devices at once, past stages, freeze and windows.
        */

@@ -64,7 +64,7 @@ export async function withSigners(
 
 /** Whether the entry approves a stage that needs signers and that the attempt has not opened yet. */
 function mustBeSigned(
-  { action, rollout: name, attempt: number, stage: stageName, id }: Operation,
+  { action, rollout: name, attempt: number, stage: stageName, gate, id }: Operation,
   { desired, outcomes }: { desired: DesiredState | undefined; outcomes: Outcomes },
 ): boolean {
   const rollout = desired?.rollouts.get(name);
@@ -72,6 +72,10 @@ function mustBeSigned(
   const latest = outcomes.get(name)?.at(-1);
   if (latest !== undefined && (number < latest.attempt || latest.appliedOperations.includes(id)))
     return false;
+  if (gate !== undefined) {
+    const known = rollout.gates.find((each) => each.name === gate);
+    return known?.kind === 'approval' && needsSigners({ approvals: known.count });
+  }
   const stage =
     stageName === EMERGENCY_STAGE
       ? emergencyStage(rollout)

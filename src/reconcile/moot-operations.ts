@@ -25,7 +25,7 @@ export interface Moot {
 }
 
 /** What an entry is about, whether or not it has been written yet. */
-export type Intention = Pick<Operation, 'rollout' | 'action' | 'attempt' | 'stage' | 'emergency'>;
+export type Intention = Pick<Operation, 'rollout' | 'action' | 'attempt' | 'stage' | 'gate' | 'emergency'>;
 
 export interface Situation {
   readonly rollouts: ReadonlyMap<RolloutName, Rollout>;
@@ -137,7 +137,7 @@ function whyNoRetry(attempt: Attempt, { rollout, attempts }: About): string | un
 }
 
 function whyNotNow(
-  { action, stage, emergency }: Intention,
+  { action, stage, gate, emergency }: Intention,
   attempt: Attempt,
   { rollout, attempts }: About,
 ): Moot | undefined {
@@ -157,6 +157,13 @@ function whyNotNow(
       what: `attempt ${number} has no stage ${stage}`,
       next: meant(stage, names),
     };
+  }
+  if (gate !== undefined) {
+    const judging = attempt.stages.find(({ name }) => name === stage)?.gates ?? rollout?.gates ?? [];
+    const people = judging.filter(({ kind }) => kind === 'approval').map(({ name }) => name);
+    if (action === 'approve' && people.includes(gate)) return undefined;
+    const what = `stage ${stage} has no gate ${gate} that people approve`;
+    return { rule: 'operation-stage', what, next: people.length === 0 ? TAKE_AWAY : meant(gate, people) };
   }
   if (action === 'approve' && !opened.includes(stage) && approvalsOf(rollout, stage) === 0) {
     const what = `stage ${stage} asks for no approval`;

@@ -18,13 +18,15 @@ export interface Approvals {
   readonly missing?: string;
 }
 
-/** Whether approvals of this stage must be signed. */
-export function needsSigners(stage: Pick<Stage, 'approvals'>): boolean {
-  return stage.approvals >= SIGNED_FROM;
+/** Whether approvals of this stage, or of a gate, must be signed. */
+export function needsSigners({ approvals }: Pick<Stage, 'approvals'>): boolean {
+  return approvals >= SIGNED_FROM;
 }
 
 export function approvalsOf(context: Context, latest: Attempt, stage: Stage): Approvals {
-  const entries = operations(context, latest, ['approve']).filter((entry) => entry.stage === stage.name);
+  const entries = operations(context, latest, ['approve']).filter(
+    (entry) => entry.stage === stage.name && entry.gate === undefined,
+  );
   const isSigned = needsSigners(stage);
   const voices = new Set<string>();
   const uncounted: string[] = [];

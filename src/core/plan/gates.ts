@@ -18,6 +18,7 @@ import type { DeviceShares } from '../gates/share.ts';
 import { isExpression, type StageGate } from '../model/gate.ts';
 import type { Attempt, GateVerdict, StageGateVerdict, StageOutcome } from '../model/outcome.ts';
 import { type DurationMs, HOUR, type Instant, MINUTE } from '../model/time.ts';
+import { needsSigners } from './approvals.ts';
 import { attemptKey, type PlanInput } from './contract.ts';
 import { type Context, operations } from './step.ts';
 
@@ -56,8 +57,17 @@ function seenOf(context: Context, attempt: Attempt, stage: StageOutcome): Seen {
     observations: (metric) => observed.measured?.observations.get(metric) ?? [],
     samples: (gate) =>
       (observed.measured?.samples.get(probeKey(attempt, stage, gate)) ?? []).filter(({ at }) => at >= since),
-    approvals: (gate) => new Set(approvalsOfGate(context, attempt, stage, gate).map(({ by }) => by)).size,
+    approvals: (gate) => voicesFor(context, attempt, stage, gate),
   };
+}
+
+/** Distinct people who approved the gate; where it needs several, those whose signature tells them apart. */
+function voicesFor(context: Context, attempt: Attempt, stage: StageOutcome, gate: StageGate): number {
+  const isSigned = gate.kind === 'approval' && needsSigners({ approvals: gate.count });
+  const voices = approvalsOfGate(context, attempt, stage, gate).map(({ by, signer }) =>
+    isSigned ? signer : by,
+  );
+  return new Set(voices.filter((voice) => voice !== undefined)).size;
 }
 
 export function exposureOf(context: Context, attempt: Attempt): Exposure {
