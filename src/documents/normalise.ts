@@ -25,6 +25,7 @@ export const DEFAULTS = {
   timezone: 'UTC',
   start: 'onMerge',
   onFailure: 'ladder',
+  policy: 'warn',
   alpha: '5%',
   moduleStatus: 'running',
   restartPolicy: 'always',
@@ -134,6 +135,23 @@ export function checkWindow(
 ): void {
   const place = { document, path: [...WINDOW, 'duration'] };
   if (installWindow !== undefined) reportSleepers(installWindow, pollIntervalMs, place, report);
+}
+
+/** What is allowed and seldom meant: a warning, or, where the fleet enforces its policy, an error that blocks the snapshot. */
+export function checkPolicy(
+  document: SourceDocument<'Rollout'>,
+  policy: 'warn' | 'enforce',
+  report: Report,
+): void {
+  if (Object.keys(document.data.spec.gates ?? {}).length > 0) return;
+  const message =
+    'the rollout has no gates: whatever installs counts as a success; say under spec.gates what must hold';
+  report(
+    { document, path: ['spec'], key: true },
+    'no-gates',
+    message,
+    policy === 'enforce' ? 'error' : 'warning',
+  );
 }
 
 /** What a distribution set releases, under the name that its content gives it. */

@@ -10,21 +10,14 @@ import type { Severity } from './problem.ts';
 const NOT_YET_ENFORCED: readonly {
   readonly kind: Kind;
   readonly path: Path;
-  /** Only this value has no effect; absent: every value. */
-  readonly value?: unknown;
   readonly severity: Severity;
-}[] = [
-  { kind: 'Rollout', path: ['spec', 'retries'], severity: 'warning' },
-  { kind: 'Fleet', path: ['spec', 'policy'], value: 'enforce', severity: 'warning' },
-];
+}[] = [{ kind: 'Rollout', path: ['spec', 'retries'], severity: 'warning' }];
 
 export function reportUnenforced(document: SourceDocument, report: Report): void {
-  for (const { kind, path, value, severity } of NOT_YET_ENFORCED) {
+  for (const { kind, path, severity } of NOT_YET_ENFORCED) {
     if (!isKind(document, kind)) continue;
-    const found = valueAt(document.data, path);
-    if (found === undefined || (value !== undefined && found !== value)) continue;
-    const what = value === undefined ? nameOf(path) : `${nameOf(path)}: ${value}`;
-    const message = `${what} of a ${kind} is not enforced yet and would have no effect; remove it`;
+    if (valueAt(document.data, path) === undefined) continue;
+    const message = `${nameOf(path)} of a ${kind} is not enforced yet and would have no effect; remove it`;
     report({ document, path, key: true }, 'not-yet-enforced', message, severity);
   }
 }

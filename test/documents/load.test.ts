@@ -693,16 +693,27 @@ describe('what is not enforced yet is not ignored in silence', () => {
     'fleet/rollouts/kiosk.yaml': replaced(ROLLOUT, '  priority: 10', `  priority: 10\n  ${line}`),
   });
 
-  test('a policy that would refuse commits is a warning, the default one is not', () => {
-    const policy = (word: string) => ({
-      'fleet/fleet.yaml': replaced(FLEET, 'spec: {}', `spec: {policy: ${word}}`),
-    });
-    check(policy('enforce'), 'warning', 'fleet/fleet.yaml:4:8');
-    expect(load(policy('warn')).problems).toEqual([]);
-  });
   test('retries are a warning', () => {
     check(rollout('retries: {max: 3, backoff: 1h}'), 'warning', 'fleet/rollouts/kiosk.yaml:9:3');
   });
+});
+
+test('S5.2 a rollout without gates is a warning, and rejected where the fleet enforces its policy', () => {
+  const gates = / {2}gates:[\s\S]*?(?= {2}stages:)/.exec(ROLLOUT)?.[0] ?? '';
+  expect(gates).not.toBe('');
+  const without = { 'fleet/rollouts/kiosk.yaml': replaced(ROLLOUT, gates, '') };
+  const said = (loaded: ReturnType<typeof load>) =>
+    loaded.problems.filter(({ rule }) => rule === 'no-gates').map(({ severity }) => severity);
+  const warned = load(without);
+  expect(said(warned)).toEqual(['warning']);
+  expect(warned.desired).toBeDefined();
+  const enforced = load({
+    ...without,
+    'fleet/fleet.yaml': replaced(FLEET, 'spec: {}', 'spec: {policy: enforce}'),
+  });
+  expect(said(enforced)).toEqual(['error']);
+  expect(enforced.desired).toBeUndefined();
+  expect(said(load({}))).toEqual([]);
 });
 
 describe('the cache', () => {

@@ -248,6 +248,46 @@ spec:
   });
 });
 
+test('a breach tells its owner by when to decide, again at half of the time, in the last hour, and what came of it', async () => {
+  const { commit, enrol, advance, settle, told, outbox } = await fleetToldBy();
+  const gates =
+    '{health: healthy, failures: {share: failed, above: 0%, ladder: [{from: 0, severity: moderate, action: monitor, within: 48h}]}}';
+  const spec = {
+    errorThreshold: '100',
+    gates,
+    stages: '[{name: canary, size: 2}, {name: fleet, size: all}]',
+  };
+  await commit({ 'fleet/fleet.yaml': fleet(EVERYTHING), ...kiosk('1.0.0'), ...rollout('1.0.0', spec) });
+  await settle();
+  await enrol(6);
+  await advance(6 * HOUR);
+  const before = told().length;
+  await commit({ ...kiosk('1.1.0-bad'), ...rollout('1.1.0-bad', spec) });
+  await advance(3 * HOUR);
+  const since = () => told().slice(before + 2);
+  expect(since()).toEqual(['paused kiosk/2/canary']);
+  const bodies = () => outbox.waiting().map(({ body }) => JSON.parse(body).data);
+  expect(bodies().at(-1)).toMatchObject({
+    severity: 'warning',
+    owner: 'kiosk-oncall',
+    deadlineAt: expect.stringMatching(/^2026-01-03T/),
+  });
+  await advance(22 * HOUR);
+  expect(since()).toHaveLength(2);
+  expect(since()[1]).toBe('deadline kiosk/2/canary');
+  await advance(22 * HOUR + 30 * MINUTE);
+  expect(since()).toHaveLength(3);
+  expect(bodies().at(-1)).toMatchObject({
+    severity: 'warning',
+    because: expect.stringMatching(/rolled back and quarantined/),
+  });
+  // Nothing was mended: what was seen decides.
+  await advance(3 * HOUR);
+  expect(since().slice(3)).toContain('rolledBack kiosk/2/canary');
+  // Nobody is told twice of the same.
+  expect(new Set(outbox.waiting().map(({ id }) => id)).size).toBe(outbox.waiting().length);
+});
+
 test('unless an entry says otherwise, what a person has to know and how it ended', async () => {
   const { commit, enrol, advance, settle, told } = await fleetToldBy();
   await commit({ 'fleet/fleet.yaml': fleet('[{url: "https://hooks.example/x"}]'), ...GOOD });

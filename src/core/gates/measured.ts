@@ -31,13 +31,25 @@ export const WATCH_ALL: Watch = { from: 0, less: {} };
 
 /** The rows that a gate is judged by. */
 export function watchedRows(gate: MeasuredGate, exposure: Exposure, watch: Watch): readonly Row[] {
-  const own = rowsOf(gate, exposure);
-  const first = own[0]?.[0] ?? Number.POSITIVE_INFINITY;
-  const before = (watch.before?.[gate.name] ?? []).filter(([at]) => at < first);
   const less = watch.less[gate.name];
-  return [...before, ...own]
+  return joined(watch.before?.[gate.name] ?? [], rowsOf(gate, exposure))
     .filter(([at]) => at >= watch.from)
     .map((row) => (less !== undefined && row[0] === less[0] ? difference(row, less) : row));
+}
+
+/** What was recorded before a store was lost, and what the next one has seen: no report is in both, an hour may be. */
+function joined(before: readonly Row[], own: readonly Row[]): readonly Row[] {
+  if (before.length === 0) return own;
+  const rows = new Map(before.map((row) => [row[0], row]));
+  for (const row of own) {
+    const known = rows.get(row[0]);
+    rows.set(row[0], known === undefined ? row : sum(known, row));
+  }
+  return [...rows.values()].sort((a, b) => a[0] - b[0]);
+}
+
+function sum(a: Row, b: Row): Row {
+  return [a[0], a[1] + b[1], a[2] + b[2], a[3] + b[3], a[4] + b[4]];
 }
 
 function difference(row: Row, less: Row): Row {
