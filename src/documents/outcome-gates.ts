@@ -58,18 +58,20 @@ function rowFromDocument([at, ...amounts]: RowDocument): Row {
 
 type VerdictDocument =
   | Exclude<GateVerdict, StageGateVerdict>
-  | (Omit<StageGateVerdict, 'rows' | 'observations' | 'samples'> & {
+  | (Omit<StageGateVerdict, 'rows' | 'before' | 'observations' | 'samples'> & {
       readonly rows?: readonly RowDocument[];
+      readonly before?: readonly RowDocument[];
       readonly observations?: readonly (readonly [string, number])[];
       readonly samples?: readonly (Omit<Sample, 'at'> & { readonly at: string })[];
     });
 
 export function verdictToDocument(verdict: GateVerdict): VerdictDocument {
   if (!('state' in verdict)) return verdict;
-  const { rows, observations, samples, ...unchanged } = verdict;
+  const { rows, before, observations, samples, ...unchanged } = verdict;
   return {
     ...unchanged,
     ...(rows === undefined ? {} : { rows: rows.map(rowToDocument) }),
+    ...(before === undefined ? {} : { before: before.map(rowToDocument) }),
     ...(observations === undefined
       ? {}
       : { observations: observations.map(([at, sum]) => [writeInstant(at), sum] as const) }),
@@ -81,10 +83,11 @@ export function verdictToDocument(verdict: GateVerdict): VerdictDocument {
 
 export function verdictFromDocument(document: VerdictDocument): GateVerdict {
   if (!('state' in document)) return document;
-  const { rows, observations, samples, ...unchanged } = document;
+  const { rows, before, observations, samples, ...unchanged } = document;
   return {
     ...unchanged,
     ...(rows === undefined ? {} : { rows: rows.map(rowFromDocument) }),
+    ...(before === undefined ? {} : { before: before.map(rowFromDocument) }),
     ...(observations === undefined
       ? {}
       : { observations: observations.map(([at, sum]) => [readInstant(at), sum] as const) }),

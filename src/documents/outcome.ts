@@ -105,7 +105,7 @@ const READING_ORDER: ReadonlyMap<string, number> = new Map(
   expression event signal of metric query url count against value method margin haltRatio worse range limit share points
   window above for every after ladder from to severity action within
   breach concerns gate sinceAt hourAt less ratio owner runbook decideBy reviewBy clusters tag
-  holds fails missing logEvidence previous rows observations samples watch
+  holds fails missing logEvidence previous rows before observations samples watch
   verdict because counts pending installing verifying succeeded failed gates failures silent
   admits score rampFrom ramp also scores
   restored main knownGood branch pullRequest completedAt timeToRestore

@@ -306,6 +306,7 @@ const schemas = {
           logEvidence: { type: 'number' },
           previous: { type: 'number' },
           rows: arrayOf(ROW),
+          before: arrayOf(ROW),
           counts: arrayOf(COUNT),
           observations: arrayOf({ type: 'array', items: { type: 'number' } }),
           samples: arrayOf(object({ at: INSTANT, kind: { enum: ['value', 'verdict', 'trouble'] } })),

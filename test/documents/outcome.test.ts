@@ -513,11 +513,12 @@ function attempts(): fc.Arbitrary<Attempt> {
         logEvidence: number,
         previous: number,
         rows: few(row),
+        before: few(row),
         counts: fc.tuple(count, count, count, count),
         observations: few(fc.tuple(instant, number)),
         samples: few(sample),
       },
-      ['ratio', 'logEvidence', 'previous', 'rows', 'counts', 'observations', 'samples'],
+      ['ratio', 'logEvidence', 'previous', 'rows', 'before', 'counts', 'observations', 'samples'],
     ),
   );
   const breach = record<Breach>(
@@ -546,21 +547,25 @@ function attempts(): fc.Arbitrary<Attempt> {
       ['rampFrom', 'rampMs', 'also'],
     ),
   );
-  const verdict = record<StageVerdict>({
-    at: instant,
-    verdict: fc.constantFrom('pass', 'halt', 'undecided'),
-    counts: record<StageCounts>({
-      pending: count,
-      installing: count,
-      verifying: count,
-      succeeded: count,
-      failed: count,
-    }),
-    gates: few(gateVerdict),
-    failures: few(record<StageVerdict['failures'][number]>({ category: text, devices: count })),
-    silent: few(score),
-    because: text,
-  });
+  const verdict = record<StageVerdict>(
+    {
+      at: instant,
+      epoch: text,
+      verdict: fc.constantFrom('pass', 'halt', 'undecided'),
+      counts: record<StageCounts>({
+        pending: count,
+        installing: count,
+        verifying: count,
+        succeeded: count,
+        failed: count,
+      }),
+      gates: few(gateVerdict),
+      failures: few(record<StageVerdict['failures'][number]>({ category: text, devices: count })),
+      silent: few(score),
+      because: text,
+    },
+    ['epoch'],
+  );
   const stage = record<StageOutcome>(
     {
       name: text,

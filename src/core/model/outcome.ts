@@ -169,6 +169,8 @@ export interface StageOutcome {
 
 export interface StageVerdict {
   readonly at: Instant;
+  /** Of the store that had counted; absent: the stage's. */
+  readonly epoch?: string;
   readonly verdict: 'pass' | 'halt' | 'undecided';
   readonly counts: StageCounts;
   readonly gates: readonly GateVerdict[];
@@ -191,6 +193,8 @@ export interface StageGateVerdict {
   /** The baseline, where it is another attempt's. */
   readonly previous?: number;
   readonly rows?: readonly Row[];
+  /** Of these rows, what stores had counted that were lost since. */
+  readonly before?: readonly Row[];
   readonly counts?: readonly [number, number, number, number];
   readonly observations?: readonly (readonly [Instant, number])[];
   readonly samples?: readonly Sample[];

@@ -91,18 +91,32 @@ function watchIn(attempt: Attempt, stage: StageOutcome, epoch: string): Watch {
   return {
     from: stage.watch?.hourAt ?? 0,
     less: stage.watch?.less ?? {},
-    ...(isLost ? { before: recordedRows(attempt) } : {}),
+    ...(isLost ? { before: carriedRows(attempt, epoch) } : {}),
   };
 }
 
 /** The hours that the attempt's verdicts have kept, by gate; of an hour that several have, the last word. */
 export function recordedRows(attempt: Attempt): Record<string, readonly Row[]> {
+  return rowsIn(attempt, (gate) => gate.rows);
+}
+
+/** Of those, what no store has any more: what was counted by others than the one of this epoch. */
+function carriedRows(attempt: Attempt, epoch: string): Record<string, readonly Row[]> {
+  return rowsIn(attempt, (gate, countedIn) => (countedIn === epoch ? gate.before : gate.rows));
+}
+
+function rowsIn(
+  attempt: Attempt,
+  of: (gate: StageGateVerdict, countedIn: string) => readonly Row[] | undefined,
+): Record<string, readonly Row[]> {
   const byGate = new Map<string, Map<Instant, Row>>();
-  for (const verdict of attempt.stages.flatMap(({ verdict: each }) => each?.gates ?? [])) {
-    if (!('rows' in verdict) || verdict.rows === undefined) continue;
-    const rows = byGate.get(verdict.name) ?? new Map<Instant, Row>();
-    byGate.set(verdict.name, rows);
-    for (const row of verdict.rows) rows.set(row[0], row);
+  for (const { epoch, verdict } of attempt.stages) {
+    for (const gate of verdict?.gates ?? []) {
+      if (!('state' in gate)) continue;
+      const rows = byGate.get(gate.name) ?? new Map<Instant, Row>();
+      byGate.set(gate.name, rows);
+      for (const row of of(gate, verdict?.epoch ?? epoch) ?? []) rows.set(row[0], row);
+    }
   }
   return Object.fromEntries(
     [...byGate].map(([name, rows]) => [name, [...rows.values()].sort((a, b) => a[0] - b[0])]),
@@ -208,7 +222,10 @@ export function gateVerdicts(
     if (isMeasured(gate)) {
       const { value } = previousOf(context.knownGood, gate);
       if (value !== undefined) kept.previous = value;
-      kept.rows = watchedRows(gate, exposureOf(context, attempt), watchOf(context, attempt, stage));
+      const watch = watchOf(context, attempt, stage);
+      kept.rows = watchedRows(gate, exposureOf(context, attempt), watch);
+      const before = watch.before?.[gate.name];
+      if (before !== undefined && before.length > 0) kept.before = before;
     }
     return kept;
   });

@@ -23,6 +23,7 @@ export function verdictOn(
   const { verdict, because, silent = [], readings = readingsOf(context, attempt, index) } = given;
   return {
     at: context.input.now,
+    ...(context.input.observed.epoch === stage.epoch ? {} : { epoch: context.input.observed.epoch }),
     verdict,
     because,
     silent,
