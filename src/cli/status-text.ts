@@ -223,6 +223,7 @@ export function rolloutLines(rollout: RolloutStatus, now: Instant, out: Paper): 
     ...stages.flatMap((stage) => stageLines(stage, nameWidth, out)),
     ...hanging('→', wait, 1, out),
     ...restoredLines(rollout, out),
+    ...breachLines(rollout, now, out),
     ...(urgencyOf(rollout) === 0 ? contactLines(rollout, out) : []),
   ];
 }
@@ -288,6 +289,22 @@ function restoredLines({ restored, knownGood, stages }: RolloutStatus, out: Pape
       return wrap(`devices are given ${set} again; main agrees${by}`, out, '  ');
     }
   }
+}
+
+/** How bad a breach is, where it is, and what goes on with a concern. */
+function breachLines({ state, breach, concerns = [] }: RolloutStatus, now: Instant, out: Paper): string[] {
+  const lines = concerns.flatMap(({ gate, because, reviewBy }) =>
+    wrap(`gate ${gate} is to be looked at by ${formatWhen(reviewBy, now)}: ${because}`, out, '  '),
+  );
+  if (breach === undefined || (state !== 'paused' && state !== 'monitoring')) return lines;
+  const { severity, decideBy, clusters = [] } = breach;
+  const by = decideBy === undefined ? 'people decide' : `decide by ${formatWhen(decideBy, now)}`;
+  const [first] = clusters;
+  const where =
+    first === undefined
+      ? ''
+      : `; ${formatCount(first.failed)} of ${formatCount(first.devices)} devices with ${first.tag} ${first.value} are affected`;
+  return [...wrap(`severity ${severity}, ${by}${where}`, out, '  '), ...lines];
 }
 
 function contactLines({ owner, runbook }: RolloutStatus, out: Paper): string[] {

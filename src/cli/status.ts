@@ -50,9 +50,10 @@ async function getStatus(io: Io, server: URL): Promise<StatusAnswer> {
   return { ...answer, status };
 }
 
-/** The same data with instants as numbers; they are the values whose key is `at`, `until` or ends in `At`. */
+/** The same data with instants as numbers; they are the values whose key is `at`, `until` or ends in `At` or `By`. */
 function withInstants(value: unknown, key = ''): unknown {
-  if (typeof value === 'string') return /(^at|^until|At)$/.test(key) ? (Date.parse(value) as Instant) : value;
+  if (typeof value === 'string')
+    return /(^at|^until|At|By)$/.test(key) ? (Date.parse(value) as Instant) : value;
   if (Array.isArray(value)) return value.map((each) => withInstants(each));
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, withInstants(each, name)]));

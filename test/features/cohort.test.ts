@@ -71,3 +71,27 @@ test('S4.28 a region returns after the rollout has succeeded, and nobody else do
   expect(versions(fleet, 'region', 'south')).toEqual(new Set(['1.0.0']));
   expect(versions(fleet, 'region', 'north')).toEqual(new Set(['2.0.0']));
 });
+
+test('an exclusion that is still in the file after its attempt was taken back returns nobody any further', async () => {
+  const fleet = await startCrashing({
+    devices: 20,
+    spec: {
+      gates: '{health: healthy}',
+      stages: '[{name: canary, size: 50%, soak: 24h}, {name: fleet, size: all}]',
+    },
+    tagsOf: (n) => ({ region: n % 2 === 0 ? 'south' : 'north' }),
+    crashes: () => 0,
+  });
+  await fleet.release('2.0.0');
+  await fleet.advance(HOUR, STEP);
+  const exclude = "tags.region = 'south'";
+  await fleet.release('2.0.0', { exclude });
+  await fleet.advance(HOUR, STEP);
+  expect(versions(fleet, 'region', 'south')).toEqual(new Set(['1.0.0']));
+  await fleet.release('1.0.0', { exclude });
+  await fleet.advance(2 * HOUR, STEP);
+  const { attempts, devices } = await fleet.status();
+  expect(attempts.at(-1)).toMatchObject({ state: 'rolledBack', cause: 'reverted' });
+  expect(attempts[0]).not.toHaveProperty('exclude');
+  expect(devices).toMatchObject({ actual: 20, healthy: 20 });
+});

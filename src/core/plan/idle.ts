@@ -49,7 +49,7 @@ function stepOnKnownGood(context: Context, latest: Attempt, knownGood: Attempt):
   const abandoned = since.findLast((attempt) => attempt.stages.length > 0);
   if (abandoned !== undefined && abandoned.state !== 'rolledBack')
     return takeBack(context, abandoned, knownGood);
-  const returned = returnCohort(rollout, knownGood);
+  const returned = returnCohort(rollout, { knownGood, since });
   if (returned !== undefined) return returned;
   const condition = canonical(rollout.condition);
   const isWider = condition !== canonical(knownGood.condition) || takesBackIn(rollout, knownGood);
@@ -78,11 +78,16 @@ function stepOnKnownGood(context: Context, latest: Attempt, knownGood: Attempt):
 }
 
 /** Main excludes devices that known-good covers: they go back to what they had before it, at once. */
-function returnCohort({ exclude }: Context['rollout'], knownGood: Attempt): Step | undefined {
+function returnCohort(
+  { exclude }: Context['rollout'],
+  { knownGood, since }: { readonly knownGood: Attempt; readonly since: readonly Attempt[] },
+): Step | undefined {
   if (exclude === undefined) return undefined;
+  // What was said of a later attempt, and is still in the file now that main went back, is not said of this one.
+  const said = canonical(exclude);
+  if (since.some((each) => each.exclude !== undefined && canonical(each.exclude) === said)) return undefined;
   const { exclude: before } = knownGood;
-  const isKnown =
-    before !== undefined && (canonical(before) === canonical(exclude) || before.includes(`(${exclude})`));
+  const isKnown = before !== undefined && (canonical(before) === said || before.includes(`(${exclude})`));
   if (isKnown) return undefined;
   const both = before === undefined ? exclude : `(${before}) OR (${exclude})`;
   const text = `known-good of attempt ${knownGood.attempt} excludes ${exclude}: those devices return`;
