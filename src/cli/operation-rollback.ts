@@ -22,12 +22,15 @@ import {
   rolloutNamed,
   type View,
 } from './operation.ts';
+import { cohortChange } from './operation-cohort.ts';
 
 export interface RollbackOptions extends OperationOptions {
   readonly rollout: string;
   /** The number of an attempt that succeeded, or `known-good`. */
   readonly to: string;
   readonly emergency: boolean;
+  /** A condition: only devices that match it go back, to what they had before. */
+  readonly where?: string;
 }
 
 export async function run(options: RollbackOptions, io: Io): Promise<ExitCode> {
@@ -36,7 +39,15 @@ export async function run(options: RollbackOptions, io: Io): Promise<ExitCode> {
       `--to must be known-good or the number of an attempt, found ${JSON.stringify(options.to)}; tidegate status names both`,
     );
   }
-  return await operate(options, io, (view) => changeOf(view, options));
+  const { where } = options;
+  if (where !== undefined && (options.to !== 'known-good' || options.emergency)) {
+    throw new CommandError(
+      '--where takes some devices back to what they had before, at once; leave out --to and --emergency',
+    );
+  }
+  return await operate(options, io, (view) =>
+    where === undefined ? changeOf(view, options) : cohortChange(view, { ...options, where }),
+  );
 }
 
 async function changeOf(view: View, options: RollbackOptions): Promise<Change> {

@@ -314,9 +314,17 @@ function addOperations(program: Command, io: Io, ends: Ends): void {
     .argument('<rollout>', one)
     .option('--to <attempt>', 'the number of an attempt that succeeded, or known-good', 'known-good')
     .option('--emergency', 'to an earlier success: on all devices at once instead of by stages', false)
+    .option(
+      '--where <condition>',
+      'only devices that match go back, to what they had before; the others go on',
+    )
     .addHelpText(
       'after',
-      examples('rollback thermostat-firmware', 'rollback thermostat-firmware --to 3 --emergency --dry-run'),
+      examples(
+        'rollback thermostat-firmware',
+        'rollback thermostat-firmware --to 3 --emergency --dry-run',
+        `rollback thermostat-firmware --where "tags.hardwareRevision = 'rev-b'"`,
+      ),
     )
     .action(async (rollout, options) =>
       ends((await import('./operation-rollback.ts')).run({ rollout, ...options }, io)),

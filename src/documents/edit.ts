@@ -1,4 +1,5 @@
 /** Changes one value in a text that people wrote, and nothing else: comments, layout and line ends stay as they are. */
+import { isDeepStrictEqual } from 'node:util';
 import { Document, isMap, isScalar, isSeq, type ParsedNode, parseDocument, YAMLMap } from 'yaml';
 import { canonicalJson } from '../core/model/manifest.ts';
 import { parseYaml } from './parse.ts';
@@ -20,6 +21,54 @@ export function setDistributionSet(text: string, name: string): string | undefin
   // Reading it back proves that the name fits its quotes and that no alias carried the change elsewhere.
   before.spec.distributionSet = name;
   return JSON.stringify(dataOf(edited)) === JSON.stringify(before) ? edited : undefined;
+}
+
+/**
+ * The Rollout file with the condition in `spec.exclude`, besides what is there: a line below the target condition, or the value that is there
+ * replaced. The same text where it excludes that already; undefined where it is another rollout's, or cannot be edited so.
+ */
+export function setExclusion(
+  text: string,
+  { rollout, condition }: { readonly rollout: string; readonly condition: string },
+): string | undefined {
+  const before = dataOf(text);
+  if (before?.kind !== 'Rollout' || before.metadata?.name !== rollout || !before.spec) return undefined;
+  const { exclude } = before.spec;
+  if (exclude !== undefined && typeof exclude !== 'string') return undefined;
+  if (exclude === condition || exclude?.includes(`(${condition})`)) return text;
+  const wanted = exclude === undefined ? condition : `(${exclude}) OR (${condition})`;
+  const edited = exclude === undefined ? withLine(text, wanted) : withValue(text, wanted);
+  if (edited === undefined) return undefined;
+  const expected = { ...before, spec: { ...before.spec, exclude: wanted } };
+  return isDeepStrictEqual(plain(dataOf(edited)), plain(expected)) ? edited : undefined;
+}
+
+/** Mappings have no prototype here, and the order of keys is people's. */
+function plain(data: unknown): unknown {
+  return data === undefined ? undefined : JSON.parse(JSON.stringify(data));
+}
+
+/** `exclude` on a line of its own, below the target condition and indented as that. */
+function withLine(text: string, condition: string): string | undefined {
+  const spec = parseDocument(text).get('spec', true);
+  if (!isMap<ParsedNode, ParsedNode | null>(spec) || spec.flow) return undefined;
+  const pair = spec.items.find(({ key }) => isScalar(key) && key.value === 'targetCondition');
+  const [start] = pair?.key.range ?? [];
+  if (start === undefined || pair?.value?.range == null) return undefined;
+  const lineStart = text.lastIndexOf('\n', start) + 1;
+  const indent = text.slice(lineStart, start);
+  if (indent.trim() !== '') return undefined;
+  const lineEnd = text.indexOf('\n', lastCharacter(pair.value));
+  const at = lineEnd === -1 ? text.length : lineEnd + 1;
+  const newline = text.includes('\r\n') ? '\r\n' : '\n';
+  return `${text.slice(0, at)}${lineEnd === -1 ? newline : ''}${indent}exclude: ${JSON.stringify(condition)}${newline}${text.slice(at)}`;
+}
+
+function withValue(text: string, condition: string): string | undefined {
+  const node = parseDocument(text).getIn(['spec', 'exclude'], true);
+  if (!isScalar(node) || node.range == null || QUOTES[node.type ?? ''] === undefined) return undefined;
+  const [start, end] = node.range;
+  return text.slice(0, start) + JSON.stringify(condition) + text.slice(end);
 }
 
 const QUOTES: Readonly<Record<string, string>> = { PLAIN: '', QUOTE_SINGLE: "'", QUOTE_DOUBLE: '"' };
@@ -98,7 +147,12 @@ const WRITTEN = { lineWidth: 0, flowCollectionPadding: false } as const;
 
 interface Data {
   readonly kind?: unknown;
-  spec?: { distributionSet?: unknown; readonly operations?: readonly unknown[] | null } | null;
+  readonly metadata?: { readonly name?: unknown };
+  spec?: {
+    exclude?: unknown;
+    distributionSet?: unknown;
+    readonly operations?: readonly unknown[] | null;
+  } | null;
 }
 
 function dataOf(text: string): Data | undefined {

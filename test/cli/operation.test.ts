@@ -323,6 +323,27 @@ describe('pause --all', () => {
   });
 });
 
+test('S4.28 rollback --where adds one line to the rollout, and the same again says that it is there', async () => {
+  const { tidegate, served } = await people('succeeded', 'running');
+  const where = "tags.hardwareRevision = 'rev-b'";
+  const { exit, out } = await tidegate('rollback', NAME, '--where', where, '--reason', 'Its sensor resets.');
+  expect(exit).toBe(0);
+  expect(out).toContain('return at once and stay there until spec.exclude is taken away');
+  const diff = await served('diff', '--unified=0', 'main~1', 'main');
+  expect(diff.split('\n').filter((line) => /^[+-][^+-]/.test(line))).toEqual([`+  exclude: "${where}"`]);
+  expect(await served('log', '-1', '--format=%B', 'main')).toContain('Its sensor resets.');
+  expect(await tidegate('rollback', NAME, '--where', where)).toMatchObject({
+    exit: 1,
+    err: expect.stringContaining('already'),
+  });
+  expect((await tidegate('rollback', NAME, '--where', "tags.region = 'south'")).exit).toBe(0);
+  expect(await served('show', `main:fleet/rollouts/${NAME}.yaml`)).toContain(
+    `exclude: "(${where}) OR (tags.region = 'south')"`,
+  );
+  expect(await tidegate('rollback', NAME, '--where', 'tags.x =')).toMatchObject({ exit: 2 });
+  expect(await tidegate('rollback', NAME, '--where', where, '--to', '1')).toMatchObject({ exit: 2 });
+});
+
 describe('rollback', () => {
   test('to known-good undoes the commit that brought the attempt', async () => {
     const { tidegate, served } = await people('succeeded', 'running');
