@@ -15,7 +15,8 @@ import { createDirectRoute, type DirectRoute } from './http/direct-route.ts';
 import { createEventHub } from './http/events.ts';
 import { createRequestIds } from './http/every-answer.ts';
 import { createMetrics } from './http/metrics.ts';
-import { createRateLimit, DEVICE_RATE, REFUSED_RATE } from './http/rate-limit.ts';
+import { observationsApi } from './http/observations-api.ts';
+import { createRateLimit, DEVICE_RATE, OBSERVATION_RATE, REFUSED_RATE } from './http/rate-limit.ts';
 import { webhook } from './http/webhook.ts';
 import { createNotifications, type NotificationPorts } from './notify/notifications.ts';
 import type { Ask } from './probes/ask.ts';
@@ -51,6 +52,8 @@ export interface ServicePorts {
   readonly forge?: Forge;
   /** What forges sign push events with; absent: none are taken. */
   readonly webhookSecret?: string;
+  /** Ids of observation tokens that were taken back. */
+  readonly revokedObservationTokens?: ReadonlySet<string>;
   /** Asks others what gates want to know; absent: nobody is asked, and those gates say that something is missing. */
   readonly ask?: Ask;
   /** How those are told whom the Fleet document names; absent: nobody is. */
@@ -134,6 +137,13 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
     onFault: fault,
   };
   const answers = createDeviceAnswers(ofDevices);
+  const observations = observationsApi({
+    ...ofDevices,
+    revoked: ports.revokedObservationTokens ?? new Set(),
+    rate: createRateLimit(OBSERVATION_RATE, seed),
+    onCounted: () => reconciler.wake(),
+    fault: answers.fault,
+  });
   const requestId = createRequestIds(ports.randomHex);
   const app = createApp({
     deviceApi: deviceApi(ofDevices, answers),
@@ -144,7 +154,7 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
     metrics,
     requestId,
     onError: fault,
-    others: ports.webhookSecret === undefined ? [] : [webhookOf(ports.webhookSecret)],
+    others: [observations, ...(ports.webhookSecret === undefined ? [] : [webhookOf(ports.webhookSecret)])],
     ...(ports.artifacts === undefined ? {} : { artifacts: ports.artifacts }),
     ...(ports.apiToken === undefined ? {} : { apiToken: ports.apiToken }),
   });

@@ -90,6 +90,25 @@ export function createProgram(io: Io, onExit: (code: ExitCode) => void): Command
     )
     .action(async (options) => ends((await import('./device-token.ts')).run(options, io)));
 
+  const observation = command(program, 'observation', 'let others post numbers that gates judge by');
+  command(observation, 'token', 'make a token for posting them, where the data of the server lies')
+    .addOption(dataFolder().default('./data'))
+    .requiredOption(
+      '--metric <name...>',
+      'what may be posted with it, as gates name it; name=unit: what it is counted in; "*": anything',
+    )
+    .option('--expires <duration>', 'how long it may be used, at most 366d', '90d')
+    .option('--fleet <name>', 'the name of the fleet; otherwise the running server is asked')
+    .addOption(server())
+    .addHelpText(
+      'after',
+      examples(
+        'observation token --metric support-tickets',
+        'observation token --metric complaints heating-time=h --expires 30d --data /var/lib/tidegate --fleet homes',
+      ),
+    )
+    .action(async (options) => ends((await import('./observation-token.ts')).run(options, io)));
+
   const artifact = command(program, 'artifact', 'files that devices install');
   command(artifact, 'add', 'print what a distribution set says of a file, and keep it where devices get it')
     .argument('<file>', 'the file, however large')

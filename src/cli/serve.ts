@@ -22,6 +22,7 @@ import { holdFolder } from '../store/folder-lock.ts';
 import { openStore } from '../store/open.ts';
 import { type AllowedSigners, parseAllowedSigners } from '../trust/allowed-signers.ts';
 import { type Keys, openKeys } from '../trust/keys.ts';
+import { OBSERVATION_TOKEN_ID } from '../trust/observation-token.ts';
 import { sshPublicKey } from '../trust/ssh-signature.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import { eventLines } from './event-text.ts';
@@ -69,6 +70,7 @@ export async function run(options: ServeOptions, io: Io): Promise<ExitCode> {
   const useless = webhookSecret === undefined ? undefined : judgeWebhookSecret(webhookSecret);
   if (useless !== undefined) throw new CommandError(`TIDEGATE_WEBHOOK_SECRET: ${useless}`);
   const signingKeys = readNotifySecret(io.env);
+  const revokedObservationTokens = readRevokedTokens(io.env);
   const pollMs = parseDuration(options.poll);
   if (pollMs === undefined || pollMs === 0) {
     throw new CommandError(`--poll must be a duration above 0s, found "${options.poll}"; for example 30s`);
@@ -122,6 +124,7 @@ export async function run(options: ServeOptions, io: Io): Promise<ExitCode> {
       ...(apiToken === undefined ? {} : { apiToken }),
       ...(webhookSecret === undefined ? {} : { webhookSecret }),
       ...(forge === undefined ? {} : { forge }),
+      revokedObservationTokens,
       ask: createAsk(askConfig, { fetch: io.fetch, clock, randomHex }),
       notifications: {
         fetch: io.fetch,
@@ -159,6 +162,22 @@ function readNotifySecret(env: Io['env']): SigningKeys {
   const read = readSigningKeys(secret);
   if (read.ok) return read.keys;
   throw new CommandError(`TIDEGATE_NOTIFY_SECRET: ${read.problem}`);
+}
+
+/** A token that was meant to be taken back and is not would be worse than a server that does not start. */
+function readRevokedTokens(env: Io['env']): ReadonlySet<string> {
+  const written = env['TIDEGATE_REVOKED_OBSERVATION_TOKENS'] ?? '';
+  const ids = written
+    .split(',')
+    .map((id) => id.trim())
+    .filter((id) => id !== '');
+  const wrong = ids.findIndex((id) => !OBSERVATION_TOKEN_ID.test(id));
+  if (wrong === -1) return new Set(ids);
+  // What stands there may be a token, which is a secret: it is not repeated.
+  throw new CommandError(
+    `TIDEGATE_REVOKED_OBSERVATION_TOKENS: entry ${wrong + 1} is no id of a token; ids are UUIDs in lower case, with commas between, ` +
+      'as tidegate observation token prints them and as "jti" in the token says',
+  );
 }
 
 /** A line that adds nobody ends the start: a policy with a hole in it is none. */

@@ -9,6 +9,7 @@ import type { ReconcilerState } from '../reconcile/reconciler.ts';
 import type { ArtifactFolder } from '../store/artifact-folder.ts';
 import type { Store } from '../store/store.ts';
 import { artifactFiles } from './artifacts.ts';
+import { bearerOf } from './bearer.ts';
 import type { EventHub } from './events.ts';
 import { requestIdOf, SECURITY_HEADERS } from './every-answer.ts';
 import { health } from './health.ts';
@@ -28,7 +29,7 @@ export interface AppParts {
   readonly artifacts?: ArtifactFolder;
   readonly events: Pick<EventHub, 'app'>;
   readonly metrics: Pick<Metrics, 'app' | 'middleware'>;
-  /** What else is served: the dashboard, webhooks. */
+  /** What else is served: the dashboard, webhooks, numbers that others post. */
   readonly others?: readonly Hono[];
   /** When set, `/api/*` and `/metrics` want it as a bearer token. */
   readonly apiToken?: string;
@@ -82,7 +83,7 @@ function identify(freshId: () => string): MiddlewareHandler<Env> {
 
 function requireToken(expected: string): MiddlewareHandler<Env> {
   return async (c, next) => {
-    const token = /^Bearer +(\S+) *$/i.exec(c.req.header('Authorization') ?? '')?.[1];
+    const token = bearerOf(c.req.header('Authorization'));
     if (token !== undefined && isSameSecret(token, expected)) return next();
     return problem('api-token-refused', {
       detail: `expected "Authorization: Bearer <API token>", found ${token === undefined ? 'none' : 'another token'}`,

@@ -8,6 +8,7 @@ import type { DeviceId } from '../core/model/ids.ts';
 import type { Instant } from '../core/model/time.ts';
 import type { PublishedProgram } from '../store/store.ts';
 import { createDeviceTokenVerifier, type DeviceTokenRefusal } from '../trust/device-token.ts';
+import { bearerOf } from './bearer.ts';
 import type { KeyOfDevice } from './device-memory.ts';
 import { problem, RETRY_LATER } from './problem.ts';
 
@@ -48,7 +49,7 @@ export function createAuthenticator(options: {
     // refused for good.
     const published = program();
     if (published === undefined) return noProgram();
-    const token = /^Bearer +(\S+) *$/i.exec(authorization ?? '')?.[1];
+    const token = bearerOf(authorization);
     if (token === undefined) {
       return problem('token-missing', {
         detail: 'expected "Authorization: Bearer <device token>"',

@@ -48,7 +48,7 @@ const NAME = {
   description: 'a name of at most 64 letters, digits and _ . - that begins with a letter',
 };
 /** What no database's JSON can hold is refused here rather than lost there: NUL, and halves of surrogate pairs. */
-const STORABLE = '^[^\\u0000\\p{Surrogate}]*$';
+export const STORABLE = '^[^\\u0000\\p{Surrogate}]*$';
 
 /** `POST /v1/devices/:id/reports`. */
 export const REPORT_SCHEMA = {

@@ -6,6 +6,7 @@ import { Hono } from 'hono';
 import { DEVICE_ID_PATTERN } from '../core/model/ids.ts';
 import { DEVICE_STATUSES, ROLLOUT_STATES } from '../core/status.ts';
 import { ENROLMENT_SCHEMA, REPORT_SCHEMA } from './device-schemas.ts';
+import { OBSERVATION_SCHEMA, OBSERVATIONS_MAX } from './observation-schemas.ts';
 import { DEVICES_LIMIT, SCANNED_MAX } from './operator-api.ts';
 
 /** As much of OpenAPI 3.1 as is used here. */
@@ -483,6 +484,18 @@ const schemas = {
   }),
   ReportedAttempt: REPORT_SCHEMA.properties.attempt,
   Report: REPORT_SCHEMA,
+  Observation: OBSERVATION_SCHEMA,
+  Observations: {
+    oneOf: [
+      ref('Observation'),
+      {
+        ...object({
+          observations: { ...arrayOf(ref('Observation')), minItems: 1, maxItems: OBSERVATIONS_MAX },
+        }),
+        additionalProperties: false,
+      },
+    ],
+  },
   Enrolment: { ...ENROLMENT_SCHEMA, oneOf: [{ required: ['token'] }, { required: ['credential'] }] },
   Enrolled: object({
     id: DEVICE_ID,
@@ -660,6 +673,37 @@ const paths: OpenApiDocument['paths'] = {
           413: 'The body is too large.',
           415: 'The body is not plain application/json.',
           503: 'Nothing can be assigned yet, or the store takes no changes.',
+        }),
+      },
+    },
+  },
+  '/v1/observations': {
+    post: {
+      operationId: 'observe',
+      summary: 'Numbers that gates judge by',
+      description:
+        'All of them are kept, or none. `at` is at most 24 hours ago and 5 minutes ahead, and now unless said. However often an `id` of a metric is sent, it counts once.',
+      tags: ['observers'],
+      security: [{ observationToken: [] }],
+      requestBody: body(ref('Observations')),
+      responses: {
+        202: json(
+          'They are durable.',
+          object({
+            effects: {
+              ...arrayOf({ enum: ['counted', 'duplicate'] }),
+              description: 'What became of each, in their order.',
+            },
+          }),
+        ),
+        ...problems({
+          400: 'The body is not what is expected. Nothing was kept.',
+          401: 'The observation token is missing or does not hold.',
+          403: 'The token does not name one of the metrics. Nothing was kept.',
+          413: 'The body is too large.',
+          415: 'The body is not plain application/json.',
+          429: 'Too many come with this token.',
+          503: 'The fleet is not known yet, or the store takes no changes.',
         }),
       },
     },
@@ -902,6 +946,7 @@ export const openApiDocument: OpenApiDocument = {
   tags: [
     { name: 'devices', description: 'What devices use.' },
     { name: 'operators', description: 'What people and their tools read. Nothing here changes anything.' },
+    { name: 'observers', description: 'What others post, for gates to judge by.' },
     { name: 'forges', description: 'What the server that hosts the repository sends.' },
     { name: 'probes', description: 'Health, metrics and this document.' },
   ],
@@ -919,6 +964,13 @@ export const openApiDocument: OpenApiDocument = {
         type: 'http',
         scheme: 'bearer',
         description: 'The token that the server was started with, if any.',
+      },
+      observationToken: {
+        type: 'http',
+        scheme: 'bearer',
+        bearerFormat: 'JWT',
+        description:
+          'What `tidegate observation token` prints: for the metrics that it names, until it expires.',
       },
       bodySignature: {
         type: 'apiKey',

@@ -5,9 +5,9 @@
 import { type Instant, SECOND } from '../core/model/time.ts';
 
 export interface RateLimit {
-  /** In how many seconds another request may come; undefined: now. */
-  wait(name: string, now: Instant): number | undefined;
-  count(name: string, now: Instant): void;
+  /** In how many seconds another request may come, or so many that come as one; undefined: now. */
+  wait(name: string, now: Instant, times?: number): number | undefined;
+  count(name: string, now: Instant, times?: number): void;
 }
 
 export interface Rate {
@@ -22,6 +22,9 @@ export const DEVICE_RATE: Rate = { burst: 300, perSecond: 1, cells: 2 ** 18 };
 /** Attempts to join that failed, of everybody together. */
 export const REFUSED_RATE: Rate = { burst: 200, perSecond: 20, cells: 1 };
 
+/** Observations that come with one token. Each may be a row that is kept for a month. */
+export const OBSERVATION_RATE: Rate = { burst: 5000, perSecond: 10, cells: 2 ** 10 };
+
 /** The generic cell rate algorithm (ITU-T I.371). `seed`: nobody can choose a name that shares another's cell. */
 export function createRateLimit({ burst, perSecond, cells }: Rate, seed: number): RateLimit {
   /** When each cell would be empty, if nobody came any more. */
@@ -34,13 +37,13 @@ export function createRateLimit({ burst, perSecond, cells }: Rate, seed: number)
     return start - now > each * burst ? now : start;
   };
   return {
-    wait(name, now) {
-      const late = startOf(cellOf(name), now) - now - each * (burst - 1);
+    wait(name, now, times = 1) {
+      const late = startOf(cellOf(name), now) - now - each * (burst - times);
       return late > 0 ? Math.max(1, Math.ceil(late / SECOND)) : undefined;
     },
-    count(name, now) {
+    count(name, now, times = 1) {
       const cell = cellOf(name);
-      emptyAt[cell] = Math.min(startOf(cell, now) + each, now + each * burst);
+      emptyAt[cell] = Math.min(startOf(cell, now) + each * times, now + each * burst);
     },
   };
 }

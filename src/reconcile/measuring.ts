@@ -61,7 +61,8 @@ export function createMeasuring(
     windowMs: DurationMs,
     now: Instant,
   ): Promise<Map<string, readonly ObservedMinute[]>> {
-    const since = now - windowMs - OBSERVATION_LATE_MAX_MS;
+    // What was just in time when it was posted is looked at a little later, and is kept with the start of its minute.
+    const since = now - windowMs - OBSERVATION_LATE_MAX_MS - OPEN_MS;
     const minutes = new Map<string, ObservedMinute[]>();
     for (const { name, at, sum } of await store.sums({ series: EXTERNAL_SERIES, since })) {
       const known = minutes.get(name) ?? [];

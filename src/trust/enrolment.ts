@@ -166,12 +166,13 @@ export async function keyChangeProblem(
   return named === (await thumbprintOf(publicKey)) ? undefined : 'the proof names another public key';
 }
 
-function signEnrolment(keys: Keys, typ: string, claims: Claims): string {
+/** What the enrolment key signs; `typ` says what it is for. */
+export function signEnrolment(keys: Keys, typ: string, claims: Claims): string {
   const { kid, private: key } = keys.enrolment;
   return signJws({ typ, json: JSON.stringify(claims), key, kid });
 }
 
-function wrongFleet(what: string, expected: string, found: unknown): string {
+export function wrongFleet(what: string, expected: string, found: unknown): string {
   return `the ${what} is for fleet ${JSON.stringify(found)}, this is "${expected}"`;
 }
 
@@ -187,6 +188,6 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function refused(message: string): Refused {
+export function refused(message: string): Refused {
   return { kind: 'refused', message };
 }

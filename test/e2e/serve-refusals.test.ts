@@ -186,6 +186,10 @@ test(
       'TIDEGATE_WEBHOOK_SECRET: expected at least 16 characters, found 9; ' +
         'make one with openssl rand -hex 32, or take the signing token that GitLab shows',
     );
+    const revoked = 'A0000000-0000-4000-8000-000000000000';
+    expect(await refusal(place, { env: { TIDEGATE_REVOKED_OBSERVATION_TOKENS: ` , ${revoked}` } })).toMatch(
+      /^TIDEGATE_REVOKED_OBSERVATION_TOKENS: entry 1 is no id of a token; ids are UUIDs in lower case/,
+    );
     expect(await refusal(place, { env: { TIDEGATE_NOTIFY_SECRET: 'whsec_short' } })).toMatch(
       /^TIDEGATE_NOTIFY_SECRET: expected whsec_ and 24 to 64 bytes in base64, .* found something else; make one with /,
     );

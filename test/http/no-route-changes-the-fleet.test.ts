@@ -9,6 +9,7 @@ import { identities } from '../../src/simulate/simulation.ts';
 import { createMemoryStore } from '../../src/store/memory.ts';
 import { signDeviceToken } from '../../src/trust/device-token.ts';
 import { mintEnrolmentToken } from '../../src/trust/enrolment.ts';
+import { mintObservationToken } from '../../src/trust/observation-token.ts';
 import { type DeviceKey, generateDeviceKey } from '../../src/trust/signing-key.ts';
 import { FLEET, kiosk, rollout } from '../simulation/fleet-files.ts';
 import { createRepositoryFleet } from '../simulation/repository-fleet.ts';
@@ -54,6 +55,14 @@ async function createWorld() {
     expiresAt: now() + HOUR,
     now: now(),
   });
+  const observationToken = await mintObservationToken(keys, {
+    id: 'walk',
+    metrics: '*',
+    units: {},
+    fleet: name,
+    expiresAt: now() + HOUR,
+    now: now(),
+  });
   const devices = new Map<string, DeviceKey>();
   for (const id of ['a', 'b']) {
     const key = generateDeviceKey();
@@ -84,7 +93,7 @@ async function createWorld() {
       branch: await git.branch('outcomes'),
     };
   };
-  return { service, store, tokenOf, enrolmentToken, intent };
+  return { service, store, tokenOf, enrolmentToken, observationToken, intent };
 }
 
 const JSON_TYPE = { 'Content-Type': 'application/json' };
@@ -120,10 +129,11 @@ const BODIES: readonly (string | undefined)[] = [
     suspend: true,
     state: 'succeeded',
   }),
+  JSON.stringify({ observations: [{ metric: 'kiosk', value: 1e15 }] }),
   JSON.stringify({ ref: 'refs/heads/main', after: '0'.repeat(40), commits: [] }),
 ];
 
-test('the methods that could change anything are three, and each is about devices or asks to look', async () => {
+test('the methods that could change anything are four: two of devices, one that adds numbers, one that asks to look', async () => {
   const world = await createWorld();
   const changing = world.service.app.routes.filter(
     ({ method }) => !['GET', 'HEAD', 'OPTIONS', 'ALL'].includes(method),
@@ -131,16 +141,18 @@ test('the methods that could change anything are three, and each is about device
   expect(changing.map(({ method, path }) => `${method} ${path}`).sort()).toEqual([
     'POST /v1/devices',
     'POST /v1/devices/:id/reports',
+    'POST /v1/observations',
     'POST /webhooks/git',
   ]);
 });
 
 test('no endpoint changes the fleet, whoever asks and whatever is sent', async () => {
   const world = await createWorld();
-  const { service, tokenOf, enrolmentToken, intent } = world;
+  const { service, store, tokenOf, enrolmentToken, observationToken, intent } = world;
   const before = await intent();
   expect(before.outcomes.length).toBeGreaterThan(0);
-  const bearers = [undefined, API_TOKEN, await tokenOf('a'), await tokenOf('b'), enrolmentToken];
+  const devices = [await tokenOf('a'), await tokenOf('b')];
+  const bearers = [undefined, API_TOKEN, ...devices, enrolmentToken, observationToken];
   const paths = pathsOf(world);
   expect(paths.length).toBeGreaterThan(15);
   let asked = 0;
@@ -167,6 +179,40 @@ test('no endpoint changes the fleet, whoever asks and whatever is sent', async (
         }
   expect(asked).toBeGreaterThan(1000);
   expect(await intent()).toEqual(before);
+  // It was no walk past closed doors: the number was taken, once for the one token that may bring it.
+  expect(await store.sums({ series: 'external' })).toMatchObject([{ name: 'kiosk', count: 1 }]);
+});
+
+test('an observation token opens one door, and no other token opens that', async () => {
+  const world = await createWorld();
+  const { service, store, tokenOf, enrolmentToken, observationToken } = world;
+  const ask = async (path: string, bearer: string, body?: object) => {
+    const headers = { ...JSON_TYPE, Authorization: `Bearer ${bearer}` };
+    const sent = body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) };
+    return (await service.app.request(path, { headers, ...sent })).status;
+  };
+  const number = { metric: 'support-tickets', value: 1 };
+  const { publicKey } = generateDeviceKey();
+  const enrolment = { id: 'c', publicKey };
+  const enrolled = await service.app.request('/v1/devices', {
+    method: 'POST',
+    headers: JSON_TYPE,
+    body: JSON.stringify({ ...enrolment, token: enrolmentToken }),
+  });
+  const { credential } = (await enrolled.json()) as { readonly credential: string };
+  for (const other of [await tokenOf('a'), enrolmentToken, credential, API_TOKEN, WEBHOOK_SECRET])
+    expect(await ask('/v1/observations', other, number)).toBe(401);
+  expect(await store.sums({ series: 'external' })).toEqual([]);
+
+  expect(await ask('/v1/observations', observationToken, number)).toBe(202);
+  for (const path of ['/api/status', '/api/devices', '/api/events', '/metrics'])
+    expect(await ask(path, observationToken), path).toBe(401);
+  for (const path of ['/v1/devices/a/manifest', '/v1/devices/a/flags'])
+    expect(await ask(path, observationToken), path).toBe(401);
+  expect(await ask('/v1/devices/a/reports', observationToken, REPORT)).toBe(401);
+  for (const proof of [{ token: observationToken }, { credential: observationToken }])
+    expect(await ask('/v1/devices', observationToken, { id: 'd', publicKey, ...proof })).toBe(403);
+  expect(await store.device('d' as DeviceId)).toBeUndefined();
 });
 
 describe('a device', () => {

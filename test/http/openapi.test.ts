@@ -7,10 +7,13 @@ import { HOUR, MINUTE } from '../../src/core/model/time.ts';
 import { createApp } from '../../src/http/app.ts';
 import { createEventHub } from '../../src/http/events.ts';
 import { createMetrics } from '../../src/http/metrics.ts';
+import { observationsApi } from '../../src/http/observations-api.ts';
 import { openApiDocument } from '../../src/http/openapi.ts';
+import { createRateLimit, OBSERVATION_RATE } from '../../src/http/rate-limit.ts';
 import { webhook } from '../../src/http/webhook.ts';
 import { signDeviceToken } from '../../src/trust/device-token.ts';
 import { mintEnrolmentToken } from '../../src/trust/enrolment.ts';
+import { mintObservationToken } from '../../src/trust/observation-token.ts';
 import { generateDeviceKey } from '../../src/trust/signing-key.ts';
 import { createFleet, deviceApiOf, type Fleet, keys, oid, rolloutOf, START, stageOf } from './fleet.ts';
 import { DELIVERIES, SECRET } from './webhook-deliveries.ts';
@@ -31,7 +34,22 @@ beforeEach(() => {
     onError: (error) => {
       throw error;
     },
-    others: [webhook({ secret: SECRET, clock: fleet.clock, onPush: () => undefined })],
+    others: [
+      webhook({ secret: SECRET, clock: fleet.clock, onPush: () => undefined }),
+      observationsApi({
+        fleet: () => ({ name: 'hvac' }),
+        program: () => fleet.state().published,
+        keys,
+        store: fleet.store,
+        clock: fleet.clock,
+        revoked: new Set(),
+        rate: createRateLimit({ ...OBSERVATION_RATE, burst: 2000, perSecond: 0.001 }, 1),
+        onCounted: () => undefined,
+        fault: (error) => {
+          throw error;
+        },
+      }),
+    ],
   });
 });
 
@@ -271,6 +289,50 @@ test('what forges are answered is as described', async () => {
   expect((await send({ headers: { ...headers, 'X-GitHub-Event': 'ping' } })).status).toBe(204);
   expect((await send({ headers: {} })).status).toBe(401);
   expect((await send({ headers: { ...headers, 'Content-Length': '26214401' } })).status).toBe(413);
+});
+
+test('what is said to whoever posts numbers is as described, and the document takes what the server takes', async () => {
+  const now = fleet.clock.now();
+  const token = await mintObservationToken(keys, {
+    id: 'support',
+    metrics: ['support-tickets'],
+    units: { 'support-tickets': 'tickets' },
+    fleet: 'hvac',
+    expiresAt: now + HOUR,
+    now,
+  });
+  const headers = { 'Content-Type': 'application/json', Authorization: `Bearer ${token}` };
+  const post = async (body: unknown, over: Record<string, string> = {}) => {
+    const init = { method: 'POST', body: JSON.stringify(body), headers: { ...headers, ...over } };
+    return (await check('/v1/observations', '/v1/observations', init)).status;
+  };
+  const one = { metric: 'support-tickets', value: 1 };
+  expect(await post(one)).toBe(503);
+  fleet.commit('a', []);
+  await fleet.settle();
+  const described = validatorAt('components', 'schemas', 'Observations');
+  for (const [body, status] of [
+    [one, 202],
+    [{ ...one, id: 'T-1', at: '2026-11-21T08:00:00Z', unit: 'tickets' }, 202],
+    [{ observations: [one, { ...one, id: 'T-1' }] }, 202],
+    [{ observations: [] }, 400],
+    [{ observations: [one], value: 1 }, 400],
+    [{ ...one, value: '1' }, 400],
+    [{ ...one, value: -1 }, 400],
+    [{ ...one, id: '' }, 400],
+    [{ ...one, at: 'now' }, 400],
+    [{ ...one, more: 1 }, 400],
+    [[one], 400],
+  ] as const) {
+    expect(await post(body), JSON.stringify(body)).toBe(status);
+    expect(described(body), JSON.stringify(body)).toBe(status === 202);
+  }
+  expect(await post({ ...one, metric: 'crashes' })).toBe(403);
+  expect(await post(one, { Authorization: 'Bearer x' })).toBe(401);
+  expect(await post(one, { 'Content-Type': 'text/plain' })).toBe(415);
+  expect(await post({ ...one, id: 'x'.repeat(300_000) })).toBe(413);
+  const many = { observations: Array.from({ length: 1000 }, () => one) };
+  expect([await post(many), await post(many)]).toEqual([202, 429]);
 });
 
 test('the document takes exactly the reports that the server takes', async () => {

@@ -1,6 +1,7 @@
 /** Gates over what others say: numbers posted to us, Prometheus, a webhook. What has not been heard says nothing good. */
 import type { ObservationGate, PrometheusGate, WebhookGate } from '../model/gate.ts';
-import { formatDuration, formatInstant, type Instant } from '../model/time.ts';
+import type { StageOutcome } from '../model/outcome.ts';
+import { formatDuration, formatInstant, type Instant, MINUTE } from '../model/time.ts';
 import type { Sample } from './probe.ts';
 import type { GateReading } from './reading.ts';
 import { exceeds, figure } from './words.ts';
@@ -9,6 +10,22 @@ import { exceeds, figure } from './words.ts';
 export interface ObservedMinute {
   readonly at: Instant;
   readonly sum: number;
+}
+
+/** What metrics are called, as the schema of gates has it. */
+export const METRIC_PATTERN = /^[A-Za-z][A-Za-z0-9_.-]{0,127}$/;
+
+/** When the minute began that `at` lies in. */
+export function minuteOf(at: Instant): Instant {
+  return Math.floor(at / MINUTE) * MINUTE;
+}
+
+/**
+ * From which minute on a stage is judged by what was posted: the one that it opened in or, where somebody has decided upon what was
+ * posted until then, the next one after that.
+ */
+export function observedFrom({ openedAt, watch }: Pick<StageOutcome, 'openedAt' | 'watch'>): Instant {
+  return watch === undefined ? minuteOf(openedAt) : minuteOf(watch.sinceAt) + MINUTE;
 }
 
 /** The largest sum over a window that ends at or before `now` and began no earlier than `from`, less a window. */

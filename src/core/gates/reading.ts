@@ -34,7 +34,8 @@ export interface GateReading {
 /** What is seen of one attempt and stage. */
 export interface Seen {
   readonly now: Instant;
-  readonly openedAt: Instant;
+  /** The first minute of what was posted that counts. */
+  readonly observedFrom: Instant;
   readonly alpha: number;
   readonly exposure: Exposure;
   readonly watch: Watch;
@@ -61,17 +62,15 @@ export function readGates(gates: readonly Gate[], seen: Seen): readonly GateRead
 }
 
 function readGate(gate: StageGate, seen: Seen, alpha: number): GateReading {
-  const { exposure, watch, now } = seen;
+  const { exposure, watch, now, observedFrom: from } = seen;
   switch (gate.kind) {
     case 'events':
     case 'metric':
       return readMeasured(gate, { exposure, watch, alpha, previous: seen.previous(gate) });
     case 'share':
       return readShare(gate, further(gate, seen.shares(gate.afterMs), watch), alpha);
-    case 'observations': {
-      const from = Math.max(seen.openedAt, watch.from);
+    case 'observations':
       return readObservations(gate, seen.observations(gate.metric), { from, now });
-    }
     case 'prometheus':
       return readPrometheus(gate, seen.samples(gate), now);
     case 'webhook':

@@ -15,7 +15,7 @@ import { logEvidence } from './e-process.ts';
 import { type Against, noEvidence, ratioOf, withRow } from './evidence.ts';
 import { type Exposure, isMeasured, type MeasuredGate, type Row } from './exposure.ts';
 import { readMeasured, resolve, WATCH_ALL } from './measured.ts';
-import { readObservations, readPrometheus, readWebhook } from './outside.ts';
+import { observedFrom, readObservations, readPrometheus, readWebhook } from './outside.ts';
 import { type GateReading, haltTogether } from './reading.ts';
 import { exceeds } from './words.ts';
 
@@ -143,10 +143,7 @@ function replayOther(
   switch (gate.kind) {
     case 'observations': {
       const minutes = (recorded.observations ?? []).map(([at, sum]) => ({ at, sum }));
-      return readObservations(gate, minutes, {
-        from: Math.max(stage.openedAt, stage.watch?.hourAt ?? 0),
-        now,
-      });
+      return readObservations(gate, minutes, { from: observedFrom(stage), now });
     }
     case 'prometheus':
       return readPrometheus(gate, recorded.samples ?? [], now);

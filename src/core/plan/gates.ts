@@ -11,6 +11,7 @@ import {
   type Watch,
   watchedRows,
 } from '../gates/measured.ts';
+import { observedFrom } from '../gates/outside.ts';
 import type { Probe } from '../gates/probe.ts';
 import { type GateReading, readGates, type Seen } from '../gates/reading.ts';
 import { alphaOf } from '../gates/replay.ts';
@@ -47,7 +48,7 @@ function seenOf(context: Context, attempt: Attempt, stage: StageOutcome): Seen {
   const since = stage.watch?.sinceAt ?? 0;
   return {
     now,
-    openedAt: stage.openedAt,
+    observedFrom: observedFrom(stage),
     alpha: stage.alpha,
     exposure: exposureOf(context, attempt),
     watch: watchOf(context, attempt, stage),
