@@ -1,5 +1,7 @@
 /** Tickets of support in the whole loop: somebody posts numbers, a gate over any four hours of them stops a rollout. */
 import { describe, expect, test } from 'vitest';
+import { replayVerdict } from '../../src/core/gates/replay.ts';
+import type { RolloutName } from '../../src/core/model/ids.ts';
 import { HOUR, MINUTE } from '../../src/core/model/time.ts';
 import { startPosted } from './posted-fleet.ts';
 
@@ -116,6 +118,15 @@ describe('S4.34 tickets that support posts', () => {
     expect((await standing())[0]).toBe('running');
     await post({ value: 1 });
     expect(await standing()).toEqual(PAUSED);
+    // The record has what it was, without what was decided upon before.
+    const [stage] =
+      fleet.service.reconciler
+        .state()
+        .outcomes.get('kiosk' as RolloutName)
+        ?.at(-1)?.stages ?? [];
+    const { replay, recorded } = (stage && replayVerdict(stage, 'tickets')) ?? {};
+    expect(recorded?.observations?.map(([, sum]) => sum)).toEqual([101]);
+    expect(replay?.reading).toMatchObject({ state: 'halts', because: recorded?.because });
   });
 });
 

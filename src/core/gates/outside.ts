@@ -36,18 +36,18 @@ export function readObservations(
 ): GateReading {
   const { name, metric, windowMs, above } = gate;
   const heard = minutes.filter(({ at }) => at <= now && at > from - windowMs).sort((a, b) => a.at - b.at);
-  const samples = heard.map(({ at, sum }) => [at, sum] as const);
   const window = formatDuration(windowMs);
   const recent = heard.filter(({ at }) => at > now - windowMs);
-  const most = largestWindow(
-    heard.filter(({ at }) => at >= from),
-    windowMs,
-  );
+  const judged = heard.filter(({ at }) => at >= from);
+  const most = largestWindow(judged, windowMs);
   const ratio = above > 0 ? most / above : undefined;
-  const common = { name, observations: samples, ...(ratio === undefined ? {} : { ratio }) };
+  const samplesOf = (of: readonly ObservedMinute[]) => of.map(({ at, sum }) => [at, sum] as const);
+  const common = { name, observations: samplesOf(heard), ...(ratio === undefined ? {} : { ratio }) };
   if (exceeds(most, above)) {
     return {
       ...common,
+      // From when on they counted changes with the halt: those that did not are left out of its evidence.
+      observations: samplesOf(judged),
       state: 'halts',
       because: `${metric}: ${figure(most)} within ${window}; more than ${figure(above)} halts`,
     };

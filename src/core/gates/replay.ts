@@ -143,7 +143,13 @@ function replayOther(
   switch (gate.kind) {
     case 'observations': {
       const minutes = (recorded.observations ?? []).map(([at, sum]) => ({ at, sum }));
-      return readObservations(gate, minutes, { from: observedFrom(stage), now });
+      // Of a halt only what counted was kept; and what has been decided upon since then was news.
+      const { openedAt, watch } = stage;
+      const isCut = recorded.state === 'halts' || watch === undefined || watch.sinceAt >= now;
+      return readObservations(gate, minutes, {
+        from: observedFrom(isCut ? { openedAt } : { openedAt, watch }),
+        now,
+      });
     }
     case 'prometheus':
       return readPrometheus(gate, recorded.samples ?? [], now);
