@@ -57,6 +57,7 @@ export function fleetLines(status: FleetStatus, now: Instant, out: Paper): strin
   const rollouts = [...status.rollouts].sort((a, b) => urgencyOf(a) - urgencyOf(b));
   return [
     ...headLines(status, now, out),
+    ...versionLines(status.devices, out),
     ...rollouts.flatMap((rollout) => ['', ...rolloutLines(rollout, now, out)]),
     ...(rollouts.length === 0 ? ['', 'no rollouts'] : []),
   ];
@@ -184,6 +185,23 @@ function headLines(status: FleetStatus, now: Instant, out: Paper): string[] {
     );
   }
   return lines;
+}
+
+const VERSIONS_SHOWN = 6;
+
+/** What runs in the fleet. */
+function versionLines({ versions = [] }: FleetCounts, out: Paper): string[] {
+  const shown = versions
+    .slice(0, VERSIONS_SHOWN)
+    .map(({ name, devices }) => `${formatCount(devices)} × ${name}`);
+  const more = versions.length - VERSIONS_SHOWN;
+  if (shown.length === 0) return [];
+  return hanging(
+    'runs',
+    `${shown.join(', ')}${more > 0 ? ` and ${plural(more, 'other version')}` : ''}`,
+    4,
+    out,
+  );
 }
 
 function trustLines({ trust }: FleetStatus, now: Instant, out: Paper): string[] {

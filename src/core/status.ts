@@ -137,11 +137,33 @@ export interface KnownGoodStatus {
 
 export interface FleetCounts {
   readonly total: number;
+  /** What runs, most devices first; what no attempt had is `other`, and of whom nothing was heard `unknown`. */
+  readonly versions: readonly VersionCount[];
   readonly status: Readonly<Record<DeviceStatus, number>>;
 }
 
-export function fleetCounts(tally: Tally): FleetCounts {
-  return { total: tally.devices, status: { ...tally.status } };
+export interface VersionCount {
+  /** Of a distribution set, or `other`, or `unknown`. */
+  readonly name: string;
+  readonly revision?: Revision;
+  readonly devices: number;
+}
+
+export function fleetCounts(tally: Tally, outcomes: Outcomes): FleetCounts {
+  return { total: tally.devices, status: { ...tally.status }, versions: versionsIn(tally, outcomes) };
+}
+
+function versionsIn({ versions }: Tally, outcomes: Outcomes): readonly VersionCount[] {
+  const names = new Map<string, string>();
+  for (const { revision, manifest } of [...outcomes.values()].flat()) {
+    if (versions.has(revision)) names.set(revision, manifest.distributionSet);
+  }
+  return [...versions]
+    .map(([runs, devices]): VersionCount => {
+      if (runs === 'other' || runs === 'unknown') return { name: runs, devices };
+      return { name: names.get(runs) ?? 'other', revision: runs, devices };
+    })
+    .sort((a, b) => b.devices - a.devices || (a.name < b.name ? -1 : 1));
 }
 
 /** The status of every rollout that is wanted, in ascending order of name. */

@@ -219,6 +219,11 @@ const schemas = {
       devices: object({
         total: COUNT,
         status: object(Object.fromEntries(DEVICE_STATUSES.map((status) => [status, COUNT]))),
+        versions: {
+          ...arrayOf(object({ name: TEXT, devices: COUNT }, { revision: REVISION })),
+          description:
+            'What runs, most devices first: distribution sets; `other`, which no attempt had; `unknown`, of whom nothing was heard.',
+        },
       }),
       rollouts: arrayOf(ref('Rollout')),
     },
@@ -788,6 +793,11 @@ const paths: OpenApiDocument['paths'] = {
           'revertible',
           { enum: ['true', 'false'] },
           'Only devices that can, or cannot, go back by themselves.',
+        ),
+        query(
+          'straggling',
+          { enum: ['true', 'false'] },
+          'Only devices that do not, or do, run what they are assigned.',
         ),
         query('rollout', TEXT, 'Only devices that match the target condition of this rollout.'),
       ],

@@ -77,7 +77,7 @@ function fleetStatus(state: ReconcilerState, now: Instant): Response {
       error,
       trust: state.tuf === undefined ? null : trustStatus(state.tuf, now),
       passedAt: passedAt ?? null,
-      devices: fleetCounts(tally),
+      devices: fleetCounts(tally, state.outcomes),
       rollouts: statusesOf(state),
     },
     instantsAsText,
@@ -183,6 +183,7 @@ async function listDevices(api: OperatorApiOptions, request: Request): Promise<R
     limit: { expected: `a whole number from 1 to ${DEVICES_LIMIT.max}`, accepts: isLimit },
     status: oneOf(DEVICE_STATUSES),
     revertible: oneOf(['true', 'false']),
+    straggling: oneOf(['true', 'false']),
     rollout: {
       expected: 'the name of a rollout in force',
       accepts: (text) => wanted?.desired?.rollouts.has(text as RolloutName) === true,
@@ -192,6 +193,7 @@ async function listDevices(api: OperatorApiOptions, request: Request): Promise<R
   if (published === undefined) return noProgram();
   const [status] = query.status;
   const [revertible] = query.revertible;
+  const [straggling] = query.straggling;
   const rollout = query.rollout[0] as RolloutName | undefined;
   const { program } = published;
   const found = await findDevices(api, {
@@ -199,16 +201,23 @@ async function listDevices(api: OperatorApiOptions, request: Request): Promise<R
     after: query.after[0] as DeviceId | undefined,
     limit: Number(query.limit[0] ?? DEVICES_LIMIT.default),
     rollout,
-    ...(status === undefined && rollout === undefined && revertible === undefined
+    ...([status, rollout, revertible, straggling].every((each) => each === undefined)
       ? {}
       : {
           filter: (standing, { tags }) =>
             (status === undefined || standing.status === status) &&
             (revertible === undefined || String(isRevertible(tags)) === revertible) &&
+            (straggling === undefined || String(isStraggling(standing)) === straggling) &&
             (rollout === undefined || standing.rollouts.some((each) => each.rollout === rollout)),
         }),
   });
   return respond(found);
+}
+
+/** It is assigned something, or will be, and does not run it. */
+function isStraggling({ assignment, runs, status }: Standing): boolean {
+  if (assignment.kind === 'nothing') return status === 'pending';
+  return runs !== assignment.revision.revision;
 }
 
 function isLimit(text: string): boolean {

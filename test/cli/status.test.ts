@@ -251,7 +251,11 @@ describe('the picture', () => {
     headInForce: true,
     problems: [],
     passedAt: NOW,
-    devices: { total: 0, status: { unknown: 0, registered: 0, pending: 0, inSync: 0, error: 0, drifted: 0 } },
+    devices: {
+      total: 0,
+      versions: [],
+      status: { unknown: 0, registered: 0, pending: 0, inSync: 0, error: 0, drifted: 0 },
+    },
     rollouts: [rollout],
   };
   const out = createOutput({ write: () => true }, {});

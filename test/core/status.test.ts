@@ -113,7 +113,7 @@ test('S3.39 S1.14 S1.15 whatever devices report, the counts of each rollout, sta
           signals,
         });
         await fleet.settle();
-        const { total, status } = fleetCounts(fleet.state().tally);
+        const { total, status } = fleetCounts(fleet.state().tally, fleet.state().outcomes);
         expect(Object.values(status).reduce((sum, devices) => sum + devices)).toBe(total);
         for (const { name, devices, stages } of statuses()) {
           const { target, actual, healthy, unhealthy, unknown, scheduled } = devices;

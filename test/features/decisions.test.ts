@@ -1,8 +1,14 @@
 /** S4.91 and S4.92: what follows from a breach, leaf by leaf, on a virtual clock and through the whole loop. */
 import { describe, expect, test } from 'vitest';
+import { standingOf } from '../../src/core/assign/standing.ts';
+import { count, emptyTally } from '../../src/core/assign/tally.ts';
 import { ladderOf, rungOf } from '../../src/core/gates/severity.ts';
 import type { EventGate, Gate, ObservationGate, ShareGate } from '../../src/core/model/gate.ts';
+import type { Revision, RolloutName } from '../../src/core/model/ids.ts';
 import { DAY, HOUR, type Instant, MINUTE } from '../../src/core/model/time.ts';
+import { fleetCounts } from '../../src/core/status.ts';
+import { deviceOf, programOf, reportOf } from '../core/assign/program.ts';
+import { attemptOf } from '../core/plan/attempts.ts';
 import { type CrashingFleet, startCrashing } from '../simulation/crashing-fleet.ts';
 import { kiosk, rollout } from '../simulation/fleet-files.ts';
 
@@ -183,4 +189,49 @@ test('S4.83 a fleet that requires hardware-in-the-loop evidence starts nothing w
   });
   await fleet.settle();
   expect((await fleet.status()).state).toBe('running');
+});
+
+test('S4.91 on day six a fleet of 100,000 runs what was decided: 92,500 the stable version, 7,500 the new one, nobody anything else', () => {
+  // A canary of 5 % and a batch of 2.5 % (the source calls 2,500 of 100,000 "5 %") have the new version, and it is held.
+  const attempts = [
+    attemptOf({ attempt: 1, state: 'succeeded' }),
+    attemptOf({ attempt: 2, state: 'monitoring' }),
+  ];
+  const [stable, fresh] = attempts.map(({ revision }) => revision);
+  const program = { ...programOf({}), knownRevisions: attempts.map(({ revision }) => revision) };
+  const tally = emptyTally();
+  for (let n = 0; n < 100_000; n += 1) {
+    const device = deviceOf(`device-${n}`, {
+      ...reportOf({}),
+      running: (n < 7_500 ? fresh : stable) as Revision,
+    });
+    count(tally, standingOf(program, device, 0), 1);
+  }
+  const { versions } = fleetCounts(tally, new Map([['kiosk' as RolloutName, attempts]]));
+  expect(versions.map(({ name, devices }) => [name, devices])).toEqual([
+    ['kiosk@1', 92_500],
+    ['kiosk@2', 7_500],
+  ]);
+});
+
+test('S4.92 stragglers are listed: devices that do not run what they are assigned, and nobody else', async () => {
+  const fleet = await startCrashing({
+    devices: 12,
+    spec: { gates: '{health: healthy}', stages: '[{name: fleet, size: all}]' },
+    crashes: () => 0,
+    // Two of them never install the new version.
+    install: ({ id }, { version }) => ({
+      takesMs: version === BAD && /00000[12]$/.test(id) ? 30 * DAY : 5 * MINUTE,
+    }),
+  });
+  await fleet.release(BAD);
+  await fleet.advance(2 * HOUR, STEP);
+  const get = async (path: string) => (await (await fleet.service.app.request(path)).json()) as never;
+  const { devices } = (await get('/api/devices?straggling=true')) as { devices: { id: string }[] };
+  expect(devices.map(({ id }) => id)).toEqual(['device-000001', 'device-000002']);
+  const status = (await get('/api/status')) as { devices: { versions: { name: string; devices: number }[] } };
+  expect(status.devices.versions).toMatchObject([
+    { name: 'kiosk@2.0.0', devices: 10 },
+    { name: 'kiosk@1.0.0', devices: 2 },
+  ]);
 });

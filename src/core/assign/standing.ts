@@ -32,6 +32,8 @@ export interface Standing {
   /** One per rollout whose target condition the device matches, highest precedence first. */
   readonly rollouts: readonly RolloutStanding[];
   readonly status: DeviceStatus;
+  /** What it runs: a revision that some attempt had, something else, or nobody knows. */
+  readonly runs: Revision | 'other' | 'unknown';
   /** From when on time alone may change the status, but for a ramp, which changes it all the time. */
   readonly until?: Instant;
 }
@@ -101,8 +103,26 @@ export function standingOf(program: Program, device: DeviceRecord, now: Instant)
     if (placement.until !== undefined && placement.until > now) until = earlier(until, placement.until);
   }
   const status = statusOf(program, assignment, rollouts, subject.report);
-  return { assignment, rollouts, status, ...(until === undefined ? {} : { until }) };
+  const runs = runsOf(program, subject.report);
+  return { assignment, rollouts, status, runs, ...(until === undefined ? {} : { until }) };
 }
+
+/** What devices say that they run may be anything: what no attempt had is counted as one. */
+function runsOf(program: Program, report: ReportedState | undefined): Standing['runs'] {
+  if (report?.running === undefined) return 'unknown';
+  return isKnown(program, report.running) ? report.running : 'other';
+}
+
+function isKnown(program: Program, revision: Revision): boolean {
+  let known = knownIn.get(program);
+  if (known === undefined) {
+    known = new Set(program.knownRevisions);
+    knownIn.set(program, known);
+  }
+  return known.has(revision);
+}
+
+const knownIn = new WeakMap<Program, ReadonlySet<Revision>>();
 
 function standingIn(
   rollout: ProgramRollout,
@@ -245,5 +265,5 @@ function hasDrifted(program: Program, assigned: Revision, report: ReportedState)
   const { running, attempt } = report;
   if (running === undefined || running === assigned || isInstalling(report, assigned)) return false;
   if (attempt?.revision === assigned && attempt.state === 'succeeded') return true;
-  return !program.knownRevisions.includes(running);
+  return !isKnown(program, running);
 }

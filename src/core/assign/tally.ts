@@ -13,6 +13,8 @@ import type { DeviceStatus, RolloutStanding, Standing } from './standing.ts';
 export interface Tally {
   devices: number;
   status: Record<DeviceStatus, number>;
+  /** Devices by what they run. */
+  versions: Map<Standing['runs'], number>;
   rollouts: Map<RolloutName, RolloutTally>;
   /** From when on the opening or closing of a window may give some device another status; the device may be gone by then. */
   until?: Instant;
@@ -60,6 +62,7 @@ export function emptyTally(): Tally {
   return {
     devices: 0,
     status: { unknown: 0, registered: 0, pending: 0, inSync: 0, error: 0, drifted: 0 },
+    versions: new Map(),
     rollouts: new Map(),
   };
 }
@@ -97,6 +100,7 @@ export function emptyStageTally(): StageTally {
 export function count(tally: Tally, standing: Standing, sign: 1 | -1): void {
   tally.devices += sign;
   tally.status[standing.status] += sign;
+  addTo(tally.versions, standing.runs, sign);
   keepEarlier(tally, standing.until);
   for (const each of standing.rollouts) {
     const rollout = entry(tally.rollouts, each.rollout, emptyRolloutTally);
@@ -113,8 +117,8 @@ export function count(tally: Tally, standing: Standing, sign: 1 | -1): void {
       stageAt(rollout, each.excludedFrom).excluded += sign;
     if (each.heardAt === undefined) continue;
     const hour = hourOf(each.heardAt);
-    if (each.stage !== undefined) addAt(stageAt(rollout, each.stage.index).heard, hour, sign);
-    else addAt(rollout.controlHeard, hour, sign);
+    if (each.stage !== undefined) addTo(stageAt(rollout, each.stage.index).heard, hour, sign);
+    else addTo(rollout.controlHeard, hour, sign);
   }
 }
 
@@ -122,12 +126,13 @@ export function count(tally: Tally, standing: Standing, sign: 1 | -1): void {
 export function add(sum: Tally, more: Tally): void {
   sum.devices += more.devices;
   addEach(sum.status, more.status);
+  for (const [runs, devices] of more.versions) addTo(sum.versions, runs, devices);
   keepEarlier(sum, more.until);
   for (const [name, rollout] of more.rollouts) {
     const into = entry(sum.rollouts, name, emptyRolloutTally);
     const { stages, controlHeard, ...counts } = rollout;
     addEach<keyof typeof counts>(into, counts);
-    for (const [hour, devices] of controlHeard) addAt(into.controlHeard, hour, devices);
+    for (const [hour, devices] of controlHeard) addTo(into.controlHeard, hour, devices);
     for (const [index, stage] of stages.entries()) addStage(stageAt(into, index), stage);
   }
 }
@@ -141,7 +146,7 @@ function addStage(sum: StageTally, more: StageTally): void {
   }
   sum.wentBack += more.wentBack;
   sum.excluded += more.excluded;
-  for (const [hour, devices] of more.heard) addAt(sum.heard, hour, devices);
+  for (const [hour, devices] of more.heard) addTo(sum.heard, hour, devices);
   for (const { window, devices } of more.windows.values()) addWindow(sum, window, devices);
 }
 
@@ -177,10 +182,11 @@ function stageAt(rollout: RolloutTally, index: number): StageTally {
   return rollout.stages[index] ?? emptyStageTally();
 }
 
-function addAt(hours: Map<Instant, number>, hour: Instant, devices: number): void {
-  const sum = (hours.get(hour) ?? 0) + devices;
-  if (sum === 0) hours.delete(hour);
-  else hours.set(hour, sum);
+/** What counts nobody any more is forgotten. */
+function addTo<Key>(counts: Map<Key, number>, key: Key, devices: number): void {
+  const sum = (counts.get(key) ?? 0) + devices;
+  if (sum === 0) counts.delete(key);
+  else counts.set(key, sum);
 }
 
 /** What nobody waits for any more is forgotten: tags and sites come and go. */
