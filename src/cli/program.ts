@@ -44,6 +44,7 @@ export function createProgram(io: Io, onExit: (code: ExitCode) => void): Command
 
   addServing(program, io, ends);
   addPlan(program, io, ends);
+  addPresets(program, io, ends);
 
   command(program, 'status', 'what is in force, what moves, what does not and why')
     .argument('[rollout]', 'this one only, in detail')
@@ -249,6 +250,33 @@ function addPlan(program: Command, io: Io, ends: Ends): void {
       ),
     )
     .action(async (options) => ends((await import('./plan-cost.ts')).run(options, io)));
+}
+
+/** Stage plans and gates that come with Tidegate. */
+function addPresets(program: Command, io: Io, ends: Ends): void {
+  const preset = command(program, 'preset', 'stage plans and gates to name in a rollout, or to copy');
+
+  command(preset, 'list', 'their names, and when to use them')
+    .addOption(format())
+    .addHelpText('after', examples('preset list'))
+    .action(async (options) => ends((await import('./preset-list.ts')).run(options, io)));
+
+  command(preset, 'show', 'one of them, as the document that it is')
+    .argument('<name>', 'its name')
+    .addOption(
+      new Option('--format <format>', 'a file for the repository, or for programs')
+        .choices(['yaml', 'json'])
+        .default('yaml'),
+    )
+    .addHelpText(
+      'after',
+      examples(
+        'preset show textbook-canary',
+        'preset show crash-rate > fleet/gates/crash-rate.yaml',
+        'preset show rings --format json | jq .spec.stages',
+      ),
+    )
+    .action(async (name, options) => ends((await import('./preset-show.ts')).run({ name, ...options }, io)));
 }
 
 /** What people do to rollouts: each makes one commit. */

@@ -19,7 +19,7 @@ import {
   checkCondition,
   checkDistributionSet,
   checkPolicy,
-  checkStageNames,
+  checkStagePlan,
   checkWindow,
   DEFAULTS,
   normaliseDevices,
@@ -275,8 +275,10 @@ function* checkShared(
     yield;
   }
   for (const document of index.all('StagePlan')) {
-    const place = { document, path: ['spec', 'stages'] };
-    rememberCheck(document, [], report, (told) => checkStageNames(document.data.spec.stages, place, told));
+    const used = Object.values(document.data.spec.gates ?? {}).map((gate) =>
+      typeof gate === 'string' || gate.use === undefined ? undefined : index.find('Gate', gate.use),
+    );
+    rememberCheck(document, used, report, (told) => checkStagePlan(document, index, told));
     yield;
   }
 }

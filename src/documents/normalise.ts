@@ -2,6 +2,7 @@
  * Documents → desired state: expands shorthands, fills in defaults, and checks what a schema cannot: that conditions
  * and gate expressions can be read, and that names inside one document fit together.
  */
+import { BUG_CLASSES } from '../core/estimate/duration.ts';
 import type * as Desired from '../core/model/desired.ts';
 import type { DeviceId, Revision, RolloutName } from '../core/model/ids.ts';
 import { type Manifest, type Module, revisionOf } from '../core/model/manifest.ts';
@@ -16,8 +17,8 @@ import { createMemory } from './memory.ts';
 import { receiversOf } from './notifications.ts';
 import { show, withoutColumn } from './problem.ts';
 import { parseInstant, parseShare, parseSize, parseThreshold } from './quantity.ts';
-import type { Index, ResolvedRollout, Written } from './references.ts';
-import type { DistributionSet, Rollout, Soak, Stage, StageEntry } from './types.generated.ts';
+import { type Index, type ResolvedRollout, resolveGates, type Written } from './references.ts';
+import type { BugClass, DistributionSet, Rollout, Soak, Stage, StageEntry } from './types.generated.ts';
 
 /** What holds where a document does not say. */
 export const DEFAULTS = {
@@ -273,6 +274,36 @@ export function checkStageNames(list: readonly StageEntry[], place: Place, repor
   report({ ...place, path: [...place.path, reserved] }, 'reserved-name', message);
 }
 
+/** What is wrong in a stage plan whoever uses it. */
+export function checkStagePlan(document: SourceDocument<'StagePlan'>, index: Index, report: Report): void {
+  const { stages, gates } = document.data.spec;
+  const place = { document, path: ['spec', 'stages'] };
+  checkStageNames(stages, place, report);
+  if (gates === undefined) return;
+  const follow: Parameters<typeof resolveGates>[1]['follow'] = (path, kind, name) =>
+    index.follow({ document, path }, kind, name);
+  for (const { name, rule, place: written } of resolveGates(document, { follow, report })) {
+    if (written.document === document) normaliseGate(name, rule, written, report);
+  }
+  checkGateNames(stages, place, { gates: Object.keys(gates), of: 'the plan' }, report);
+}
+
+/** The gates that stages name must be there. */
+function checkGateNames(
+  list: readonly StageEntry[],
+  place: Place,
+  { gates, of }: { readonly gates: readonly string[]; readonly of: string },
+  report: Report,
+): void {
+  for (const [at, entry] of list.entries()) {
+    for (const [index, name] of (expand(entry).gates ?? []).entries()) {
+      if (gates.includes(name)) continue;
+      const message = `the stage names the gate ${show(name)}, which ${of} does not have (it has ${gates.join(', ') || 'none'}); add it there or remove it here`;
+      report({ ...place, path: [...place.path, at, 'gates', index] }, 'reference', message);
+    }
+  }
+}
+
 function stagesOf(resolved: ResolvedRollout, report: Report): readonly Desired.Stage[] | undefined {
   const { document, stages } = resolved;
   const { spec } = document.data;
@@ -280,16 +311,22 @@ function stagesOf(resolved: ResolvedRollout, report: Report): readonly Desired.S
   if (stages === undefined) return undefined;
   if ('split' in stages) return split(stages.split).map((entry) => stageOf(entry, spec, gates));
 
-  const { list, place } = stages;
+  const { list, place, brought } = stages;
   if (place.document === document) checkStageNames(list, place, report);
-  const declared = Object.keys(spec.gates ?? {});
-  for (const [at, entry] of list.entries()) {
-    for (const [index, name] of (expand(entry).gates ?? []).entries()) {
-      if (declared.includes(name)) continue;
-      const message = `the stage names the gate ${show(name)}, which the rollout ${document.name} does not have (it has ${declared.join(', ') || 'none'}); add it there or remove it here`;
-      report({ ...place, path: [...place.path, at, 'gates', index] }, 'reference', message);
-    }
+  if (brought !== undefined) {
+    // The plan was checked by itself; what the rollout adds judges every stage.
+    const added = gates.filter((name) => !brought.includes(name));
+    return list.map((entry) => {
+      const stage = expand(entry);
+      return stageOf({ ...stage, gates: [...added, ...(stage.gates ?? brought)] }, spec, gates);
+    });
   }
+  checkGateNames(
+    list,
+    place,
+    { gates: Object.keys(spec.gates ?? {}), of: `the rollout ${document.name}` },
+    report,
+  );
   return list.map((entry) => stageOf(expand(entry), spec, gates));
 }
 
@@ -333,7 +370,7 @@ function stageOf(stage: StageWithSize, spec: Rollout['spec'], gates: readonly st
     size,
     unit,
     mode: stage.mode ?? (size.kind === 'count' ? 'incremental' : 'cumulative'),
-    ...soakOf(stage.soak ?? STAGE_DEFAULTS.soak),
+    ...soakOf(stage.soak ?? STAGE_DEFAULTS.soak, stage.bugClass ?? spec.bugClass),
     successThreshold: threshold('successThreshold'),
     errorThreshold: threshold('errorThreshold'),
     minExposureHours: stage.minExposure ?? STAGE_DEFAULTS.minExposure,
@@ -346,10 +383,12 @@ function stageOf(stage: StageWithSize, spec: Rollout['spec'], gates: readonly st
   };
 }
 
-function soakOf(soak: Soak): Pick<Desired.Stage, 'soakMs' | 'soakMaxMs'> {
-  if (typeof soak === 'string') return { soakMs: durationOf(soak) };
-  const [soakMs, soakMaxMs] = [durationOf(soak.min), durationOf(soak.max)];
-  return { soakMs, soakMaxMs: Math.max(soakMs, soakMaxMs) };
+/** No shorter than bugs of the class take to show. */
+function soakOf(soak: Soak, bugClass: BugClass | undefined): Pick<Desired.Stage, 'soakMs' | 'soakMaxMs'> {
+  const leastMs = bugClass === undefined ? 0 : BUG_CLASSES[bugClass].minMs;
+  if (typeof soak === 'string') return { soakMs: Math.max(leastMs, durationOf(soak)) };
+  const soakMs = Math.max(leastMs, durationOf(soak.min));
+  return { soakMs, soakMaxMs: Math.max(soakMs, durationOf(soak.max)) };
 }
 
 function alphaOf(document: SourceDocument<'Rollout'>, report: Report): number {

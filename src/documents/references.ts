@@ -4,6 +4,7 @@
  */
 import { isKind, nameOf, type Place, type Report, type SourceDocument, whereIs } from './document.ts';
 import { type Kind, PLACES } from './kinds.ts';
+import { isPreset, PRESETS, presetDocument } from './presets.ts';
 import { show } from './problem.ts';
 import { closest } from './suggest.ts';
 import type { GateEntry, Rollout, StageEntry, TargetCondition } from './types.generated.ts';
@@ -13,8 +14,8 @@ export interface Index {
   all<K extends Kind>(kind: K): readonly SourceDocument<K>[];
   find<K extends Kind>(kind: K, name: string): SourceDocument<K> | undefined;
   /**
-   * The document that a place names. Where there is none, that is reported; where there is one that is not valid,
-   * its own problems say enough.
+   * The document that a place names: the fleet's own, or else a preset. Where there is none, that is reported; where there is
+   * one that is not valid, its own problems say enough.
    */
   follow<K extends Kind>(place: Place, kind: K, name: string): SourceDocument<K> | undefined;
 }
@@ -44,9 +45,15 @@ export interface ResolvedRollout {
   readonly document: SourceDocument<'Rollout'>;
   readonly distributionSet?: SourceDocument<'DistributionSet'>;
   readonly condition?: Written;
+  /** Its own, then those that its stage plan brings along, but for the names that it has itself. */
   readonly gates: readonly WrittenGate[];
   readonly stages?:
-    | { readonly list: readonly StageEntry[]; readonly place: Place }
+    | {
+        readonly list: readonly StageEntry[];
+        readonly place: Place;
+        /** The names of the gates that the stage plan brings along; absent where it brings none. */
+        readonly brought?: readonly string[];
+      }
     | { readonly split: number };
   /** The files that define it: its own first, then what it refers to. */
   readonly files: readonly string[];
@@ -78,8 +85,10 @@ export function indexDocuments(claims: readonly Claim[], report: Report): Index 
     },
     follow(place, kind, name) {
       const names = byKind.get(kind);
-      if (names?.has(name) !== true) reportMissing(place, kind, name, [...(names?.keys() ?? [])], report);
-      return find(kind, name);
+      if (names?.has(name) === true) return find(kind, name);
+      const preset = presetDocument(kind, name);
+      if (preset === undefined) reportMissing(place, kind, name, [...(names?.keys() ?? [])], report);
+      return preset;
     },
   };
 }
@@ -97,21 +106,25 @@ export function resolveRollout(
     name: string,
   ): SourceDocument<K> | undefined => {
     const found = index.follow({ document, path }, kind, name);
-    if (found !== undefined) files.add(found.file);
+    // A preset lies in no repository: no commit changes it, and none takes it back.
+    if (found !== undefined && !isPreset(found)) files.add(found.file);
     return found;
   };
 
   const distributionSet = follow(['spec', 'distributionSet'], 'DistributionSet', spec.distributionSet);
   const place = { document, path: ['spec', 'targetCondition'] };
   const condition = resolveCondition(spec.targetCondition, place, follow);
-  const gates = resolveGates(document, follow, report);
-  const stages = resolveStages(document, follow);
+  const own = resolveGates(document, { follow, report });
+  const stages: Rollout['spec']['stages'] = spec.stages;
+  const plan = typeof stages === 'string' ? follow(['spec', 'stages'], 'StagePlan', stages) : undefined;
+  const brought = plan === undefined ? [] : gatesOfPlan(plan, index, files);
+  const resolvedStages = resolveStages(document, plan);
   return {
     document,
     ...(distributionSet === undefined ? {} : { distributionSet }),
     ...(condition === undefined ? {} : { condition }),
-    gates,
-    ...(stages === undefined ? {} : { stages }),
+    gates: [...own, ...brought.filter(({ name }) => spec.gates?.[name] === undefined)],
+    ...(resolvedStages === undefined ? {} : { stages: resolvedStages }),
     files: [...files],
   };
 }
@@ -130,10 +143,24 @@ export function resolveCondition(
   return group && { text: group.data.spec.targetCondition, place: { document: group, path } };
 }
 
-function resolveGates(
-  document: SourceDocument<'Rollout'>,
-  follow: Follow,
-  report: Report,
+/** The gates that a stage plan brings along. What is wrong with them is said where the plan itself is looked at, once. */
+function gatesOfPlan(
+  plan: SourceDocument<'StagePlan'>,
+  index: Index,
+  files: Set<string>,
+): readonly WrittenGate[] {
+  const follow: Follow = (_path, kind, name) => {
+    const found = index.find(kind, name) ?? presetDocument(kind, name);
+    if (found !== undefined && !isPreset(found)) files.add(found.file);
+    return found;
+  };
+  return resolveGates(plan, { follow, report: () => undefined });
+}
+
+/** The gates of a rollout or a stage plan, with those that they only name. */
+export function resolveGates(
+  document: SourceDocument<'Rollout'> | SourceDocument<'StagePlan'>,
+  { follow, report }: { readonly follow: Follow; readonly report: Report },
 ): readonly WrittenGate[] {
   return Object.entries(document.data.spec.gates ?? {}).flatMap(([name, gate]): WrittenGate[] => {
     const path = ['spec', 'gates', name];
@@ -150,13 +177,21 @@ function resolveGates(
   });
 }
 
-function resolveStages(document: SourceDocument<'Rollout'>, follow: Follow): ResolvedRollout['stages'] {
+function resolveStages(
+  document: SourceDocument<'Rollout'>,
+  plan: SourceDocument<'StagePlan'> | undefined,
+): ResolvedRollout['stages'] {
   const stages: Rollout['spec']['stages'] = document.data.spec.stages;
   const path = ['spec', 'stages'];
   if (Array.isArray(stages)) return { list: stages, place: { document, path } };
   if (typeof stages === 'object') return stages;
-  const plan = follow(path, 'StagePlan', stages);
-  return plan && { list: plan.data.spec.stages, place: { document: plan, path } };
+  if (plan === undefined) return undefined;
+  const { gates } = plan.data.spec;
+  return {
+    list: plan.data.spec.stages,
+    place: { document: plan, path },
+    ...(gates === undefined ? {} : { brought: Object.keys(gates) }),
+  };
 }
 
 function reportMisplaced(document: SourceDocument, report: Report): void {
@@ -183,11 +218,12 @@ function reportMissing(
   names: readonly string[],
   report: Report,
 ): void {
-  const meant = closest(name, names);
+  const presets = PRESETS.filter((preset) => preset.kind === kind);
+  const meant = closest(name, [...names, ...presets.map((preset) => preset.name)]);
   const next =
     meant !== undefined
       ? `did you mean ${show(meant)}?`
-      : `add it to ${PLACES[kind]}${names.length > 0 ? ` or use one of ${list(names)}` : ''}`;
+      : `add it to ${PLACES[kind]}${names.length > 0 ? ` or use one of ${list(names)}` : ''}${presets.length > 0 ? '; tidegate preset list shows those that need no file' : ''}`;
   report(
     place,
     'reference',

@@ -95,6 +95,10 @@ export type Threshold = string | number;
  */
 export type TagName = string;
 /**
+ * The slowest kind of bug that has to show before a stage may pass: catastrophic ones take at least 6h, moderate ones 48h, rare ones 7d. A soak that is shorter becomes that long.
+ */
+export type BugClass = 'catastrophic' | 'moderate' | 'rare';
+/**
  * The stages in the order in which they open. Every stage contains the ones before it.
  *
  * @minItems 1
@@ -425,6 +429,7 @@ export interface Rollout {
         };
     successThreshold?: Threshold;
     errorThreshold?: Threshold;
+    bugClass?: BugClass;
     installWindow?: InstallWindow;
     /**
      * How often a device that failed is offered the revision again.
@@ -586,8 +591,9 @@ export interface Stage {
   stratifyBy?: TagName[];
   ramp?: Duration;
   holdback?: Share;
+  bugClass?: BugClass;
   /**
-   * Names of the rollout's gates that judge this stage. Without it, all of them do.
+   * Names of the gates that judge this stage; without it, all of them do. In a StagePlan that brings gates along: which of those, besides all of the rollout's.
    */
   gates?: Name[];
 }
@@ -624,6 +630,12 @@ export interface StagePlan {
    */
   spec: {
     stages: StageList;
+    /**
+     * Gates that the plan brings along. A stage is judged by those of them that it lists, and by all gates of the rollout; one of the rollout's with the same name takes the place of the plan's.
+     */
+    gates?: {
+      [k: string]: GateEntry;
+    };
     /**
      * When to use it.
      */

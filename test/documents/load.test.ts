@@ -312,7 +312,7 @@ describe('a problem says where, what was expected and found, and what to do', ()
       'owner: oncall',
       'owner: oncall\n  replicas: 3',
       [
-        '6:3: spec has no key "replicas"; it takes owner, runbook, distributionSet, targetCondition, exclude, priority, start, suspend, gates, alpha, stages, successThreshold, errorThreshold, installWindow, retries, onFailure, onFail, seed',
+        '6:3: spec has no key "replicas"; it takes owner, runbook, distributionSet, targetCondition, exclude, priority, start, suspend, gates, alpha, stages, successThreshold, errorThreshold, bugClass, installWindow, retries, onFailure, onFail, seed',
       ],
     ],
     [
@@ -413,16 +413,18 @@ describe('a problem says where, what was expected and found, and what to do', ()
     [
       'a gate that lies elsewhere and is not there',
       'health: runtime_healthy',
-      'health: {use: crash-rate}',
+      'health: {use: our-own}',
       [
-        '10:19: spec.gates.health.use names the Gate "crash-rate", which does not exist; add it to fleet/gates/',
+        '10:19: spec.gates.health.use names the Gate "our-own", which does not exist; add it to fleet/gates/; tidegate preset list shows those that need no file',
       ],
     ],
     [
       'a stage plan',
       ROLLOUT.slice(ROLLOUT.indexOf('  stages:')),
-      '  stages: rings\n',
-      ['11:11: spec.stages names the StagePlan "rings", which does not exist; add it to fleet/stages/'],
+      '  stages: our-own\n',
+      [
+        '11:11: spec.stages names the StagePlan "our-own", which does not exist; add it to fleet/stages/; tidegate preset list shows those that need no file',
+      ],
     ],
     [
       'a group',
