@@ -35,6 +35,8 @@ export interface World {
 export interface Failure {
   readonly category?: string;
   readonly message?: string;
+  /** It booted the new slot, and went back to the old one by itself. */
+  readonly wentBack?: true;
 }
 
 export interface SimulatedIdentity {
@@ -101,7 +103,8 @@ export function createVirtualDevice(options: {
     const { slot, failure } = installing;
     installing = undefined;
     if (failure !== undefined) {
-      attempt = { revision: slot.revision, state: 'failed', ...failure };
+      const { wentBack, ...said } = failure;
+      attempt = { revision: slot.revision, state: wentBack === true ? 'rolledBack' : 'failed', ...said };
       return;
     }
     running = slot;

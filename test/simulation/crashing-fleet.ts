@@ -1,4 +1,5 @@
 /** A fleet of kiosks whose versions crash as often as a test says, seeded; what is judged is the product's own doing. */
+import type { SignalValue } from '../../src/core/model/device.ts';
 import type { DeviceId } from '../../src/core/model/ids.ts';
 import type { Manifest } from '../../src/core/model/manifest.ts';
 import type { Attempt } from '../../src/core/model/outcome.ts';
@@ -13,11 +14,18 @@ interface CrashingOptions {
   readonly devices: number;
   readonly spec: Record<string, string>;
   /** Crashes per device-hour. */
-  readonly crashes: (device: SimulatedIdentity, version: string | undefined, now: Instant) => number;
+  readonly crashes?: (device: SimulatedIdentity, version: string | undefined, now: Instant) => number;
+  /** Other events since the last report. */
+  readonly events?: (
+    device: SimulatedIdentity,
+    version: string | undefined,
+    given: { readonly now: Instant; readonly hours: number },
+  ) => Record<string, number>;
   readonly signals?: (
     device: SimulatedIdentity,
     version: string | undefined,
-  ) => Record<string, number | boolean>;
+    now: Instant,
+  ) => Record<string, SignalValue>;
   readonly isOnline?: (device: SimulatedIdentity, version: string | undefined, now: Instant) => boolean;
   readonly install?: (device: SimulatedIdentity, manifest: Manifest) => ReturnType<World['install']>;
   readonly tagsOf?: (n: number) => Readonly<Record<string, string>>;
@@ -36,13 +44,17 @@ export interface CrashingFleet extends Simulation {
 
 /** Version 1.0.0 is known-good on all devices when this resolves. */
 export async function startCrashing(options: CrashingOptions): Promise<CrashingFleet> {
-  const { devices, spec, crashes, tagsOf = () => ({}), seed = 'crashing' } = options;
+  const { devices, spec, crashes = () => 0, tagsOf = () => ({}), seed = 'crashing' } = options;
   const random = seededRandom(seed);
   const world: World = {
     install: options.install ?? (() => ({ takesMs: 5 * MINUTE })),
-    signals: (device, manifest) => ({ healthy: true, ...options.signals?.(device, manifest?.version) }),
-    events: (device, manifest, { now, hours }) => ({
-      crash: random.poisson(crashes(device, manifest?.version, now) * hours),
+    signals: (device, manifest, now) => ({
+      healthy: true,
+      ...options.signals?.(device, manifest?.version, now),
+    }),
+    events: (device, manifest, given) => ({
+      crash: random.poisson(crashes(device, manifest?.version, given.now) * given.hours),
+      ...options.events?.(device, manifest?.version, given),
     }),
     isOnline: (device, manifest, now) => options.isOnline?.(device, manifest?.version, now) ?? true,
   };
