@@ -109,7 +109,9 @@ function betOnPair(gate: MeasuredGate, against: Against, before: Evidence, row: 
   if (count === 0 || base === undefined || gate.kind !== 'metric') return before;
   const margin = marginOf(gate);
   const mean = sum / count;
-  const worse = gate.worse === 'higher' ? mean - margin * base : base / margin - mean;
+  // Of what is below zero a margin would allow less instead of more: it is taken of the distance from zero.
+  const slack = Math.abs(base) * (gate.worse === 'higher' ? margin - 1 : 1 - 1 / margin);
+  const worse = gate.worse === 'higher' ? mean - (base + slack) : base - slack - mean;
   const { range } = gate;
   const scale = before.pairs > 0 ? before.scale : range === undefined ? 0 : range.to - range.from;
   const pairs = before.pairs + 1;
@@ -125,7 +127,10 @@ function marginOf({ method }: MeasuredGate): number {
   return method.kind === 'sequential' ? method.margin : 1;
 }
 
-/** How many times the baseline was seen: incidents per device-hour, or means; undefined while there is nothing to divide. */
+/**
+ * How many times the baseline was seen: incidents per device-hour, or means; undefined while there is nothing to divide. Where lower is worse
+ * it is how many times less, and of a mean that has come down to zero or below infinitely many.
+ */
 export function ratioOf(
   gate: MeasuredGate,
   against: Against,
@@ -137,7 +142,8 @@ export function ratioOf(
   const base = against.kind === 'known' ? against.value : otherOver > 0 ? other / otherOver : undefined;
   if (base === undefined) return undefined;
   const own = amount / over;
-  if (gate.kind === 'metric' && gate.worse === 'lower') return own > 0 && base > 0 ? base / own : undefined;
+  if (gate.kind === 'metric' && gate.worse === 'lower' && base > 0)
+    return own > 0 ? base / own : Number.POSITIVE_INFINITY;
   if (base > 0)
     return against.kind === 'known' ? amount / (against.value * over) : (amount * otherOver) / (other * over);
   if (gate.kind === 'metric' || otherOver <= 0) return undefined;

@@ -1,5 +1,5 @@
 /** Gates over incidents and metrics: what the hours so far say, in a number and in a sentence. */
-import { type Baseline, isSequential } from '../model/gate.ts';
+import { type Baseline, isSequential, type MetricGate } from '../model/gate.ts';
 import { formatDuration, HOUR } from '../model/time.ts';
 import { logEvidence } from './e-process.ts';
 import {
@@ -173,16 +173,24 @@ function whyMissing(
   const unit = gate.kind === 'events' ? 'device-hours' : `values of ${gate.signal}`;
   if (treated[1] <= 0) return `no ${unit} were reported by devices that run the new revision`;
   if (against.kind === 'known') {
-    if (against.value > 0 || gate.kind === 'metric') return undefined;
+    if (gate.kind === 'metric') return whyNoMultiple(gate, against.value, treated);
+    if (against.value > 0) return undefined;
     return 'its baseline is zero, of which everything is a multiple; give the rate that is expected';
   }
   if (control[1] <= 0) {
     return `no ${unit} were reported by devices that still run something else; without them give a rate, or keep some with holdback`;
   }
+  if (gate.kind === 'metric') return whyNoMultiple(gate, control[0] / control[1], treated);
   if (gate.method.kind === 'threshold' && control[0] === 0 && treated[0] > 0) {
     return `the untouched devices had none in ${figure(control[1])} ${unit}, and of nothing everything is a multiple; use method: sequential, or give the rate`;
   }
   return undefined;
+}
+
+/** Nothing is a multiple of a mean that is not above zero; only where all is zero there is nothing to ask. */
+function whyNoMultiple(gate: MetricGate, base: number, [amount]: Evidence['treated']): string | undefined {
+  if (gate.method.kind !== 'threshold' || base > 0 || (base === 0 && amount === 0)) return undefined;
+  return `the mean of ${gate.signal} that it is held against is ${figure(base)}, of which nothing is a multiple; use method: sequential`;
 }
 
 function describe(
@@ -207,7 +215,8 @@ function describe(
     against.kind === 'known'
       ? `the ${figure(against.value)} that was expected`
       : `that of untouched devices (${figure(other / otherOver)})`;
-  return `${mean}${ratio === undefined ? ', against' : `, ${ratio.toFixed(2)} times`} ${base}`;
+  const held = ratio === undefined || !Number.isFinite(ratio) ? 'against' : `${ratio.toFixed(2)} times`;
+  return `${mean}, ${held} ${base}`;
 }
 
 /** How far a gate is from a decision. */

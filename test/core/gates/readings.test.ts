@@ -183,3 +183,47 @@ describe('S5.35 a figure that has to be bad for three hours', () => {
     expect(measured(gate, edge, edge, edge).state).toBe('holds');
   });
 });
+
+describe('what is not above zero', () => {
+  const lower = (more = '') => gateOf('metric', `{metric: kpi, worse: lower, ${more}}`);
+  const higher = (more = '') => gateOf('metric', `{metric: heat, ${more}}`);
+
+  test('a figure that has come down to zero is worse than any multiple', () => {
+    const gate = lower('method: threshold');
+    expect(measured(gate, [1, 100, 100, 100]).state).toBe('halts');
+    expect(measured(gate, [0, 100, 100, 100])).toMatchObject({
+      state: 'halts',
+      ratio: Number.POSITIVE_INFINITY,
+    });
+    expect(measured(gate, [0, 100, 100, 100]).because).toContain('kpi is 0 on average, against that of');
+    expect(measured(gate, [-5, 100, 100, 100]).state).toBe('halts');
+  });
+
+  test.each([
+    ['higher', -100],
+    ['higher', 0],
+    ['lower', -100],
+  ])('a threshold where %s is worse says that it has no multiple of %d', (worse, control) => {
+    const gate = worse === 'higher' ? higher('method: threshold') : lower('method: threshold');
+    expect(measured(gate, [50, 100, control, 100])).toMatchObject({
+      state: 'missing',
+      because: expect.stringContaining('of which nothing is a multiple; use method: sequential'),
+    });
+  });
+
+  test('where all is zero nothing is wrong', () => {
+    expect(measured(higher('method: threshold'), [0, 100, 0, 100]).state).toBe('holds');
+  });
+
+  test('a margin allows more also where it is below zero', () => {
+    // Minus ten degrees: what is as cold goes on for days, what is warm is found within a day.
+    const hours = (mean: number, count: number) =>
+      Array.from({ length: count }, (_, n) => [100 * (mean + (n % 3) / 10), 100, -1000, 100]);
+    const gate = higher('margin: 1.25');
+    expect(measured(gate, ...hours(-10, 72)).logEvidence).toBeLessThan(0);
+    expect(measured(gate, ...hours(2, 24)).logEvidence).toBeGreaterThan(Math.log(20));
+    const down = lower('margin: 1.25');
+    expect(measured(down, ...hours(-10, 72)).logEvidence).toBeLessThan(0);
+    expect(measured(down, ...hours(-20, 24)).logEvidence).toBeGreaterThan(Math.log(20));
+  });
+});
