@@ -106,7 +106,7 @@ export function* loadingDesired(
     if (rollout === undefined) continue;
     rollouts.set(rollout.name, rollout);
     if (fleet !== undefined) checkWindow(document, rollout, fleet, report);
-    checkPolicy(document, fleetDocument?.data.spec.policy ?? DEFAULTS.policy, report);
+    checkPolicy(resolved, fleetDocument?.data.spec.policy ?? DEFAULTS.policy, report);
     yield;
   }
   const sites = yield* normaliseSites(index.all('Site'), fleet, report);

@@ -140,11 +140,12 @@ export function checkWindow(
 
 /** What is allowed and seldom meant: a warning, or, where the fleet enforces its policy, an error that blocks the snapshot. */
 export function checkPolicy(
-  document: SourceDocument<'Rollout'>,
+  { document, gates }: ResolvedRollout,
   policy: 'warn' | 'enforce',
   report: Report,
 ): void {
-  if (Object.keys(document.data.spec.gates ?? {}).length > 0) return;
+  // Those that its stage plan brings along are gates, too; one that leads nowhere was reported.
+  if (gates.length > 0 || Object.keys(document.data.spec.gates ?? {}).length > 0) return;
   const message =
     'the rollout has no gates: whatever installs counts as a success; say under spec.gates what must hold';
   report(

@@ -194,3 +194,11 @@ test('a name that neither the fleet nor Tidegate has is a problem that says wher
   const [problem] = problemsOf(loadWith(rolloutOn('everything-at-once')));
   expect(problem).toContain('tidegate preset list shows those that need no file');
 });
+
+test('a rollout whose stage plan brings gates has gates, and one whose plan brings none has none', () => {
+  const bare = (plan: string) => replaced(rolloutOn(plan), '  gates: {health: runtime_healthy}\n', '');
+  expect(problemsOf(loadWith(bare('textbook-canary')))).toEqual([]);
+  expect(problemsOf(loadWith(bare('by-site')))).toEqual([
+    expect.stringContaining('the rollout has no gates'),
+  ]);
+});
