@@ -195,7 +195,8 @@ function versionLines({ versions = [] }: FleetCounts, out: Paper): string[] {
     .slice(0, VERSIONS_SHOWN)
     .map(({ name, devices }) => `${formatCount(devices)} × ${name}`);
   const more = versions.length - VERSIONS_SHOWN;
-  if (shown.length === 0) return [];
+  // Who was never heard of is counted above.
+  if (versions.every(({ name }) => name === 'unknown')) return [];
   return hanging(
     'runs',
     `${shown.join(', ')}${more > 0 ? ` and ${plural(more, 'other version')}` : ''}`,
