@@ -4,6 +4,9 @@
  *
  * Nobody counts much: an event is one incident per device and hour, or per unit and hour where stages take units in whole, and two per
  * device and stage, whatever is reported; a metric counts once per device and hour; and no device runs for longer than time passes.
+ *
+ * What has been counted of a device goes with it from control to treated, and everybody starts anew when a stage opens. Were it only
+ * those that a stage takes in, they would be compared with control devices of which the worst do not count any more.
  */
 import type { ArmName } from '../gates/exposure.ts';
 import { hourOf, sumName } from '../gates/exposure.ts';
@@ -70,18 +73,21 @@ function observe(
   const hour = hourOf(now);
   const known = before.report?.observed;
   const counted = known?.hour === hour ? [...known.counted] : [];
-  const time = timeOf(known, report, now);
+  const time = timeOf(isOfOneOf(arms, known) ? known : undefined, report, now);
   const isFirstRun = before.report?.running !== report.running;
   const incidents: Record<string, number> = {};
+  const ofStage: Record<string, number> = {};
   const amounts: Amount[] = [];
   for (const arm of arms) {
     const { series, watches, name } = arm;
     if (time.counted > 0)
       amounts.push({ series, name: sumName(name, { kind: 'seconds' }), at: hour, amount: time.counted });
     for (const event of watches.events) {
-      const key = `${arm.key} ${event}`;
-      const soFar = known?.incidents[key] ?? 0;
-      incidents[key] = soFar;
+      const inArm = `${arm.key} ${event}`;
+      incidents[inArm] = known?.incidents[inArm] ?? 0;
+      const inStage = `${series} ${arm.open} ${event}`;
+      const soFar = known?.ofStage[inStage] ?? 0;
+      ofStage[inStage] = soFar;
       if (soFar >= INCIDENTS_PER_STAGE) {
         // Who cannot count any more is not at risk any more: else arms that have been watched for longer would look better.
         if (time.counted > 0) {
@@ -96,8 +102,10 @@ function observe(
       }
       // Booting into the update is what it does, not what is wrong with it.
       const reported = (report.events[event] ?? 0) - (isFirstRun ? 1 : 0);
+      const key = `${series} ${event}`;
       if (reported <= 0 || counted.includes(key)) continue;
-      incidents[key] = soFar + 1;
+      incidents[inArm] += 1;
+      ofStage[inStage] = soFar + 1;
       counted.push(key);
       amounts.push({
         series,
@@ -109,17 +117,30 @@ function observe(
     }
     for (const { signal, range } of watches.metrics) {
       const value = report.signals[signal];
-      const key = `${arm.key} =${signal}`;
+      const key = `${series} =${signal}`;
       if (typeof value !== 'number' || !Number.isFinite(value) || counted.includes(key)) continue;
       counted.push(key);
       const amount = range === undefined ? value : Math.min(range.to, Math.max(range.from, value));
       amounts.push({ series, name: sumName(name, { kind: 'metric', signal }), at: hour, amount });
     }
   }
-  const observed: ObservedOfDevice = { hour, counted, incidents, since: time.since, seconds: time.all };
+  const observed: ObservedOfDevice = {
+    hour,
+    counted,
+    incidents,
+    ofStage,
+    since: time.since,
+    seconds: time.all,
+  };
   const state = after.report;
   if (state === undefined) return { record: after, amounts };
   return { record: { ...after, report: { ...state, observed } }, amounts };
+}
+
+/** Whether it is of an attempt that still watches the device. What it did not run for the last one is no credit for this one. */
+function isOfOneOf(arms: readonly Arm[], known: ObservedOfDevice | undefined): boolean {
+  const keys = Object.keys(known?.ofStage ?? {});
+  return arms.some(({ series }) => keys.some((key) => key.startsWith(`${series} `)));
 }
 
 /** Seconds that count of the report: no more than have passed since the device was first watched, and a day. */
@@ -152,6 +173,8 @@ interface Arm {
   readonly name: ArmName;
   /** Tells the arm from the others that a device was in. */
   readonly key: string;
+  /** How many stages are open. */
+  readonly open: number;
   readonly watches: Watches;
   /** The unit that the device belongs to, where that is not itself. */
   readonly unit?: string;
@@ -193,12 +216,14 @@ function armOf(
   subject: Parameters<typeof unitIdOf>[1],
 ): Arm {
   const series = `${rollout}/${candidate.attempt}`;
-  const unit = candidate.stages[name === 'control' ? 0 : name]?.unit ?? 'device';
-  const unitId = unit === 'device' ? undefined : unitIdOf(unit, subject);
+  // One unit for all arms: sites that count once must not be compared with devices that count each.
+  const unit = candidate.stages.find((stage) => stage.unit !== 'device')?.unit;
+  const unitId = unit === undefined ? undefined : unitIdOf(unit, subject);
   return {
     series,
     name,
     key: `${series} ${name}`,
+    open: candidate.stages.length,
     watches,
     ...(unitId === undefined ? {} : { unit: unitId }),
   };

@@ -34,7 +34,7 @@ export interface Evidence {
   readonly control: readonly [number, number];
   /** The control arm was too small in the last hour: the rate that it had until then is used. */
   readonly frozen: boolean;
-  /** Mean distance between the arms so far, and of how many hours: the scale of the next bet on a mean. */
+  /** The farthest that the arms were apart, and in how many hours they were compared: the scale of the next bet on a mean. */
   readonly scale: number;
   readonly pairs: number;
 }
@@ -101,7 +101,11 @@ function betOnCounts(gate: MeasuredGate, against: Against, before: Evidence, row
   };
 }
 
-/** One bet per hour in which there is something on both sides; the first one only shows how far apart they usually are. */
+/**
+ * One bet per hour in which there is something on both sides; the first one only shows how far apart they may be. The scale is the
+ * farthest so far, not the usual distance: that would cut rare hours off, and where those are the good ones, the rest looks worse
+ * than it is.
+ */
 function betOnPair(gate: MeasuredGate, against: Against, before: Evidence, row: Row): Evidence {
   const [, sum, count, controlSum, controlCount] = row;
   const base =
@@ -114,12 +118,11 @@ function betOnPair(gate: MeasuredGate, against: Against, before: Evidence, row: 
   const worse = gate.worse === 'higher' ? mean - (base + slack) : base - slack - mean;
   const { range } = gate;
   const scale = before.pairs > 0 ? before.scale : range === undefined ? 0 : range.to - range.from;
-  const pairs = before.pairs + 1;
   return {
     ...before,
     bets: scale > 0 ? betOnMean(before.bets, worse / scale) : before.bets,
-    scale: (before.scale * before.pairs + Math.abs(worse)) / pairs,
-    pairs,
+    scale: Math.max(before.scale, Math.abs(worse)),
+    pairs: before.pairs + 1,
   };
 }
 

@@ -40,7 +40,9 @@ export interface ObservedOfDevice {
   readonly counted: readonly string[];
   /** Incidents by arm and event, of the arms that it is in. */
   readonly incidents: Readonly<Record<string, number>>;
-  /** Since when, and of how many seconds since then it has said that it ran. */
+  /** Those that were counted since the last stage opened, in any arm: by attempt, number of open stages, and event. */
+  readonly ofStage: Readonly<Record<string, number>>;
+  /** Since when they watch it, and of how many seconds since then it has said that it ran. */
   readonly since: Instant;
   readonly seconds: number;
 }

@@ -1,4 +1,4 @@
-/** Evidence that may be looked at at any time: golden values, and what it promises, over seeded fleets. */
+/** Evidence that may be looked at at any time: golden values, and that bets are fair. What comes of it: operating-points.test.ts. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
@@ -16,7 +16,6 @@ import {
   SAFE_GRID,
   STAKE_GRID,
 } from '../../../src/core/gates/e-process.ts';
-import { seededRandom } from './seeded-random.ts';
 
 const ALPHA = 0.05;
 const evidence = (bets: Bets) => Math.exp(logEvidence(bets));
@@ -124,91 +123,4 @@ test('more incidents are more evidence, more exposure is less, and no number bre
       },
     ),
   );
-});
-
-describe('operating points: 1,250 devices, an incident each 500 hours, looked at every hour for a day, α 5 %', () => {
-  const DEVICES = 1250;
-  const RATE = 0.002;
-  const HOURS = 24;
-  const RUNS = 2000;
-
-  /** The hour in which it halts; undefined: it does not. */
-  type Halt = number | undefined;
-  const watch = (seed: string, factor: number, look: (hour: number, incidents: number) => boolean): Halt => {
-    const random = seededRandom(seed);
-    for (let hour = 1; hour <= HOURS; hour += 1)
-      if (look(hour, random.poisson(DEVICES * RATE * factor))) return hour;
-    return undefined;
-  };
-  const runs = (name: string, factor: number, makeLook: () => (hour: number, incidents: number) => boolean) =>
-    Array.from({ length: RUNS }, (_, n) => watch(`${name}/${n}`, factor, makeLook()));
-  const halted = (all: readonly Halt[]) => all.filter((hour) => hour !== undefined).length / all.length;
-  const median = (all: readonly Halt[]) =>
-    all.map((hour) => hour ?? HOURS + 1).sort((a, b) => a - b)[Math.floor(all.length / 2)];
-
-  const sequential = () => {
-    let bets = noBets(RATE_GRID);
-    return (_hour: number, incidents: number) => {
-      bets = betOnRate(bets, { incidents, expected: DEVICES * RATE });
-      return reaches(bets, ALPHA);
-    };
-  };
-
-  test('a healthy release is halted in 1.3 % of days at most; "twice the baseline, hourly" halts two of three', () => {
-    expect(halted(runs('healthy', 1, sequential))).toBeLessThanOrEqual(0.013);
-    const naive = halted(runs('healthy', 1, () => (_hour, incidents) => incidents > 2 * DEVICES * RATE));
-    expect(naive).toBeGreaterThan(0.58);
-    expect(naive).toBeLessThan(0.7);
-  });
-
-  test('a regression to twice the rate is found in a median of 5 hours, to four times in one', () => {
-    const twice = runs('twice', 2, sequential);
-    expect(median(twice)).toBeLessThanOrEqual(5);
-    expect(halted(twice)).toBeGreaterThan(0.99);
-    expect(median(runs('four times', 4, sequential))).toBe(1);
-  });
-
-  test('a season that shifts the whole fleet by half halts no healthy release that has a control', () => {
-    const all = Array.from({ length: RUNS }, (_, n) => {
-      const random = seededRandom(`season/${n}`);
-      let bets = noBets(RATE_GRID);
-      for (let hour = 1; hour <= HOURS; hour += 1) {
-        const season = hour > 6 ? 1.5 : 1;
-        const treated = { incidents: random.poisson(DEVICES * RATE * season), exposure: DEVICES };
-        const untouched = { incidents: random.poisson(4 * DEVICES * RATE * season), exposure: 4 * DEVICES };
-        bets = betAgainstControl(bets, { treated, control: untouched, margin: 1 });
-        if (reaches(bets, ALPHA)) return hour;
-      }
-      return undefined;
-    });
-    expect(halted(all)).toBeLessThanOrEqual(ALPHA);
-    // The same season, against a rate that was known once: there is nothing to tell it from a regression.
-    const known = Array.from({ length: 200 }, (_, n) => {
-      const random = seededRandom(`season/${n}`);
-      let bets = noBets(RATE_GRID);
-      for (let hour = 1; hour <= HOURS; hour += 1) {
-        const incidents = random.poisson(DEVICES * RATE * (hour > 6 ? 1.5 : 1));
-        bets = betOnRate(bets, { incidents, expected: DEVICES * RATE });
-        if (reaches(bets, ALPHA)) return hour;
-      }
-      return undefined;
-    });
-    expect(halted(known)).toBeGreaterThan(0.4);
-  });
-
-  test('looking every five minutes halts no more often', () => {
-    const all = Array.from({ length: RUNS }, (_, n) => {
-      const random = seededRandom(`often/${n}`);
-      let bets = noBets(RATE_GRID);
-      for (let look = 1; look <= HOURS * 12; look += 1) {
-        bets = betOnRate(bets, {
-          incidents: random.poisson((DEVICES * RATE) / 12),
-          expected: (DEVICES * RATE) / 12,
-        });
-        if (reaches(bets, ALPHA)) return look;
-      }
-      return undefined;
-    });
-    expect(halted(all)).toBeLessThanOrEqual(ALPHA);
-  });
 });
