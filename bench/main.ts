@@ -4,6 +4,7 @@
  */
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import { coldPolls } from './cold-polls.ts';
+import { gateReadings } from './gate-readings.ts';
 import { metadata } from './metadata.ts';
 import { pollWork } from './poll-work.ts';
 import { quietPass } from './quiet-pass.ts';
@@ -11,14 +12,17 @@ import { recount } from './recount.ts';
 import { releases } from './releases.ts';
 import { reports } from './reports.ts';
 import { warmPolls } from './warm-polls.ts';
+import { watchedReports } from './watched-reports.ts';
 
 const BENCHES: Readonly<Record<string, () => Promise<readonly string[]> | AsyncIterable<string>>> = {
   'warm-polls': warmPolls,
   'cold-polls': coldPolls,
   reports,
+  'watched-reports': watchedReports,
   'poll-work': pollWork,
   recount,
   'quiet-pass': quietPass,
+  'gate-readings': gateReadings,
   releases,
   metadata,
 };

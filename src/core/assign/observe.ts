@@ -78,50 +78,34 @@ function observe(
   const incidents: Record<string, number> = {};
   const ofStage: Record<string, number> = {};
   const amounts: Amount[] = [];
-  for (const arm of arms) {
-    const { series, watches, name } = arm;
-    if (time.counted > 0)
-      amounts.push({ series, name: sumName(name, { kind: 'seconds' }), at: hour, amount: time.counted });
-    for (const event of watches.events) {
-      const inArm = `${arm.key} ${event}`;
+  for (const { arm, unit } of arms) {
+    const { series } = arm;
+    if (time.counted > 0) amounts.push({ series, name: arm.seconds, at: hour, amount: time.counted });
+    for (const { event, inArm, inStage, inHour, incident, spent } of arm.events) {
       incidents[inArm] = known?.incidents[inArm] ?? 0;
-      const inStage = `${series} ${arm.open} ${event}`;
       const soFar = known?.ofStage[inStage] ?? 0;
       ofStage[inStage] = soFar;
       if (soFar >= INCIDENTS_PER_STAGE) {
         // Who cannot count any more is not at risk any more: else arms that have been watched for longer would look better.
-        if (time.counted > 0) {
-          amounts.push({
-            series,
-            name: sumName(name, { kind: 'spent', event }),
-            at: hour,
-            amount: time.counted,
-          });
-        }
+        if (time.counted > 0) amounts.push({ series, name: spent, at: hour, amount: time.counted });
         continue;
       }
       // Booting into the update is what it does, not what is wrong with it.
       const reported = (report.events[event] ?? 0) - (isFirstRun ? 1 : 0);
-      const key = `${series} ${event}`;
-      if (reported <= 0 || counted.includes(key)) continue;
+      if (reported <= 0 || counted.includes(inHour)) continue;
       incidents[inArm] += 1;
       ofStage[inStage] = soFar + 1;
-      counted.push(key);
-      amounts.push({
-        series,
-        name: sumName(name, { kind: 'event', event }),
-        at: hour,
-        amount: 1,
-        ...(arm.unit === undefined ? {} : { limits: [{ key: `${key} ${hour / HOUR} ${arm.unit}`, max: 1 }] }),
-      });
+      counted.push(inHour);
+      const limits =
+        unit === undefined ? {} : { limits: [{ key: `${inHour} ${hour / HOUR} ${unit}`, max: 1 }] };
+      amounts.push({ series, name: incident, at: hour, amount: 1, ...limits });
     }
-    for (const { signal, range } of watches.metrics) {
+    for (const { signal, range, inHour, value: name } of arm.metrics) {
       const value = report.signals[signal];
-      const key = `${series} =${signal}`;
-      if (typeof value !== 'number' || !Number.isFinite(value) || counted.includes(key)) continue;
-      counted.push(key);
+      if (typeof value !== 'number' || !Number.isFinite(value) || counted.includes(inHour)) continue;
+      counted.push(inHour);
       const amount = range === undefined ? value : Math.min(range.to, Math.max(range.from, value));
-      amounts.push({ series, name: sumName(name, { kind: 'metric', signal }), at: hour, amount });
+      amounts.push({ series, name, at: hour, amount });
     }
   }
   const observed: ObservedOfDevice = {
@@ -138,9 +122,9 @@ function observe(
 }
 
 /** Whether it is of an attempt that still watches the device. What it did not run for the last one is no credit for this one. */
-function isOfOneOf(arms: readonly Arm[], known: ObservedOfDevice | undefined): boolean {
-  const keys = Object.keys(known?.ofStage ?? {});
-  return arms.some(({ series }) => keys.some((key) => key.startsWith(`${series} `)));
+function isOfOneOf(arms: readonly Armed[], known: ObservedOfDevice | undefined): boolean {
+  for (const key in known?.ofStage) if (arms.some(({ arm }) => key.startsWith(arm.prefix))) return true;
+  return false;
 }
 
 /** Seconds that count of the report: no more than have passed since the device was first watched, and a day. */
@@ -168,22 +152,40 @@ function isWatched(program: Program): boolean {
 
 const watched = new WeakMap<Program, boolean>();
 
-interface Arm {
-  readonly series: string;
-  readonly name: ArmName;
-  /** Tells the arm from the others that a device was in. */
-  readonly key: string;
-  /** How many stages are open. */
-  readonly open: number;
-  readonly watches: Watches;
+/** An arm that a device is in. */
+interface Armed {
+  readonly arm: Arm;
   /** The unit that the device belongs to, where that is not itself. */
   readonly unit?: string;
 }
 
-function armsOf(program: Program, device: DeviceRecord, { running }: Report, now: Instant): readonly Arm[] {
+/** An arm of an attempt and all that is written down under its name, put together once for all reports. */
+interface Arm {
+  readonly series: string;
+  /** What the keys of the attempt begin with. */
+  readonly prefix: string;
+  /** Names of sums: `seconds`, and below `incident`, `spent` and `value`. */
+  readonly seconds: string;
+  /** `in…`: keys of what has been counted of a device. */
+  readonly events: readonly {
+    readonly event: string;
+    readonly inArm: string;
+    readonly inStage: string;
+    readonly inHour: string;
+    readonly incident: string;
+    readonly spent: string;
+  }[];
+  readonly metrics: readonly (Watches['metrics'][number] & {
+    readonly inHour: string;
+    readonly value: string;
+  })[];
+  readonly unit: string | undefined;
+}
+
+function armsOf(program: Program, device: DeviceRecord, { running }: Report, now: Instant): readonly Armed[] {
   if (!isWatched(program)) return [];
   const subject = subjectOf(program, device);
-  const arms: Arm[] = [];
+  const arms: Armed[] = [];
   for (const { rollout } of rolloutsFor(program, subject)) {
     const placement = place(rollout, subject, now);
     if (placement.kind === 'notMatching') continue;
@@ -197,10 +199,11 @@ function armsOf(program: Program, device: DeviceRecord, { running }: Report, now
         running !== undefined &&
         running !== candidate.revision &&
         !hasOrInstalls(subject, candidate);
-      if (isTreated || isControl)
-        arms.push(
-          armOf(rollout.name, candidate, candidate.watches, isTreated ? (index ?? 0) : 'control', subject),
-        );
+      if (isTreated || isControl) {
+        const arm = armOf(rollout.name, candidate, candidate.watches, isTreated ? (index ?? 0) : 'control');
+        const unit = arm.unit === undefined ? undefined : unitIdOf(arm.unit, subject);
+        arms.push(unit === undefined ? { arm } : { arm, unit });
+      }
     }
     // Devices that a rollout above took are its own.
     if (takes(placement)) break;
@@ -208,23 +211,39 @@ function armsOf(program: Program, device: DeviceRecord, { running }: Report, now
   return arms;
 }
 
-function armOf(
-  rollout: string,
-  candidate: ProgramCandidate,
-  watches: Watches,
-  name: ArmName,
-  subject: Parameters<typeof unitIdOf>[1],
-): Arm {
-  const series = `${rollout}/${candidate.attempt}`;
-  // One unit for all arms: sites that count once must not be compared with devices that count each.
-  const unit = candidate.stages.find((stage) => stage.unit !== 'device')?.unit;
-  const unitId = unit === undefined ? undefined : unitIdOf(unit, subject);
-  return {
-    series,
-    name,
-    key: `${series} ${name}`,
-    open: candidate.stages.length,
-    watches,
-    ...(unitId === undefined ? {} : { unit: unitId }),
-  };
+function armOf(rollout: string, candidate: ProgramCandidate, watches: Watches, name: ArmName): Arm {
+  let known = armsByName.get(candidate);
+  if (known === undefined) {
+    known = new Map();
+    armsByName.set(candidate, known);
+  }
+  let arm = known.get(name);
+  if (arm === undefined) {
+    const series = `${rollout}/${candidate.attempt}`;
+    arm = {
+      series,
+      prefix: `${series} `,
+      seconds: sumName(name, { kind: 'seconds' }),
+      events: watches.events.map((event) => ({
+        event,
+        inArm: `${series} ${name} ${event}`,
+        inStage: `${series} ${candidate.stages.length} ${event}`,
+        inHour: `${series} ${event}`,
+        incident: sumName(name, { kind: 'event', event }),
+        spent: sumName(name, { kind: 'spent', event }),
+      })),
+      metrics: watches.metrics.map((metric) => ({
+        ...metric,
+        inHour: `${series} =${metric.signal}`,
+        value: sumName(name, { kind: 'metric', signal: metric.signal }),
+      })),
+      // One for all arms: sites that count once must not be compared with devices that count each.
+      unit: candidate.stages.find(({ unit }) => unit !== 'device')?.unit,
+    };
+    known.set(name, arm);
+  }
+  return arm;
 }
+
+/** A candidate is one object as long as the program is. */
+const armsByName = new WeakMap<ProgramCandidate, Map<ArmName, Arm>>();

@@ -58,37 +58,39 @@ function difference(row: Row, less: Row): Row {
 
 /**
  * The evidence of a gate. The hours that are over are folded once: as long as the list of them is the same one and only grows, each
- * look costs the hours since the last one.
+ * look costs the hours since the last one. Where nothing came since then it is the same object.
  */
 export function evidenceIn(gate: MeasuredGate, against: Against, exposure: Exposure, watch: Watch): Evidence {
   if (watch !== WATCH_ALL) return evidenceOf(gate, against, watchedRows(gate, exposure, watch));
   const known = folded.get(exposure.closed) ?? new Map<MeasuredGate, Folded>();
   folded.set(exposure.closed, known);
-  let fold = known.get(gate);
-  if (fold === undefined || fold.hours > exposure.closed.length || !isSame(fold.against, against)) {
-    fold = { against, hours: 0, evidence: evidenceOf(gate, against, []) };
-  }
   const { closed, open } = exposure;
-  const whole = rowsOf(gate, { closed: closed.slice(fold.hours), open: [] });
-  fold = {
-    against,
-    hours: closed.length,
-    evidence: whole.reduce((evidence, row) => withRow(gate, against, evidence, row), fold.evidence),
-  };
-  known.set(gate, fold);
-  return rowsOf(gate, { closed: [], open }).reduce(
-    (evidence, row) => withRow(gate, against, evidence, row),
-    fold.evidence,
-  );
+  const before = known.get(gate);
+  const isKnown = before !== undefined && before.hours <= closed.length && isSame(before.against, against);
+  const rows = rowsOf(gate, { closed: [], open });
+  if (isKnown && before.hours === closed.length && areSame(before.open, rows)) return before.evidence;
+  const fold = isKnown ? before : { hours: 0, folded: evidenceOf(gate, against, []) };
+  const add = (evidence: Evidence, row: Row) => withRow(gate, against, evidence, row);
+  const whole = rowsOf(gate, { closed: closed.slice(fold.hours), open: [] }).reduce(add, fold.folded);
+  const evidence = rows.reduce(add, whole);
+  known.set(gate, { against, hours: closed.length, folded: whole, open: rows, evidence });
+  return evidence;
 }
 
 interface Folded {
   readonly against: Against;
   readonly hours: number;
+  readonly folded: Evidence;
+  /** The hours that may still change, as they were at the last look, and the evidence with them. */
+  readonly open: readonly Row[];
   readonly evidence: Evidence;
 }
 
 const folded = new WeakMap<Exposure['closed'], Map<MeasuredGate, Folded>>();
+
+function areSame(a: readonly Row[], b: readonly Row[]): boolean {
+  return a.length === b.length && a.every((row, at) => row.every((value, index) => value === b[at]?.[index]));
+}
 
 function isSame(a: Against, b: Against): boolean {
   return a.kind === b.kind && (a.kind === 'control' || b.kind === 'control' || a.value === b.value);
@@ -124,6 +126,23 @@ export function readMeasured(gate: MeasuredGate, seen: MeasuredSeen): GateReadin
     return { name, state: 'missing', because, ...(isSequential(gate) ? { logEvidence: 0 } : {}) };
   }
   const evidence = evidenceIn(gate, against, seen.exposure, seen.watch);
+  const before = lastSaid.get(evidence);
+  if (before?.alpha === seen.alpha) return before.reading;
+  const reading = readingOf(gate, against, evidence, seen);
+  lastSaid.set(evidence, { alpha: seen.alpha, reading });
+  return reading;
+}
+
+/** Of a thousand rollouts most have had no news since the last pass. */
+const lastSaid = new WeakMap<Evidence, { readonly alpha: number; readonly reading: GateReading }>();
+
+function readingOf(
+  gate: MeasuredGate,
+  against: Against,
+  evidence: Evidence,
+  seen: MeasuredSeen,
+): GateReading {
+  const { name } = gate;
   const missing = whyMissing(gate, against, evidence);
   const ratio = ratioOf(gate, against, evidence);
   const common = {
