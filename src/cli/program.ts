@@ -68,6 +68,7 @@ export function createProgram(io: Io, onExit: (code: ExitCode) => void): Command
     .addHelpText('after', examples('why thermostat-0042', 'why thermostat-0042 --format json'))
     .action(async (device, options) => ends((await import('./why.ts')).run({ device, ...options }, io)));
 
+  addGates(program, io, ends);
   addOperations(program, io, ends);
   addSnapshots(program, io, ends);
   addTrust(program, io, ends);
@@ -277,6 +278,56 @@ function addPresets(program: Command, io: Io, ends: Ends): void {
       ),
     )
     .action(async (name, options) => ends((await import('./preset-show.ts')).run({ name, ...options }, io)));
+}
+
+/** What rollouts are judged by, and why it says what it says. */
+function addGates(program: Command, io: Io, ends: Ends): void {
+  const gate = command(program, 'gate', 'why a gate holds or halts, now and in what was recorded');
+
+  command(gate, 'explain', 'what each gate of a rollout says now, why, and how far it is from a decision')
+    .argument('[rollout]', 'this one only')
+    .argument('[gate]', 'this one of its gates only')
+    .addOption(server())
+    .addOption(format())
+    .addHelpText(
+      'after',
+      examples(
+        'gate explain',
+        'gate explain thermostat-firmware crashes',
+        'gate explain --format json | jq .rollouts',
+      ),
+    )
+    .action(async (rollout, name, options) =>
+      ends((await import('./gate-explain.ts')).run({ rollout, gate: name, ...options }, io)),
+    );
+
+  command(
+    gate,
+    'replay',
+    'judge again, hour by hour, what an outcome recorded or what you have seen yourself',
+  )
+    .argument(
+      '<gate>',
+      "a gate of the outcome; for observations a Gate document, or a rollout's as ROLLOUT.GATE",
+    )
+    .option('--outcome <ref>', 'ROLLOUT (its latest attempt), ROLLOUT/ATTEMPT, or a commit of outcomes')
+    .option('--observations <file>', 'hours in YAML or JSON: what the gate would have made of them')
+    .option('--stage <name>', 'of the outcome (default: the last that judged by the gate)')
+    .addOption(repositoryOrAddress())
+    .addOption(branch())
+    .addOption(format())
+    .addHelpText(
+      'after',
+      examples(
+        'gate replay crashes --outcome thermostat-firmware',
+        'gate replay crashes --outcome thermostat-firmware/3 --stage canary',
+        'gate replay crash-rate --observations last-night.yaml',
+        'gate replay thermostat-firmware.crashes --observations last-night.yaml --format json',
+      ),
+    )
+    .action(async (name, options) =>
+      ends((await import('./gate-replay.ts')).run({ gate: name, ...options }, io)),
+    );
 }
 
 /** What people do to rollouts: each makes one commit. */

@@ -1,4 +1,4 @@
-/** A local fleet repository as the `snapshot` commands see it: its outcomes, and snapshots by any name people give them. */
+/** A fleet repository as commands that only read see it: its outcomes, and snapshots by any name people give them. */
 import type { DesiredState } from '../core/model/desired.ts';
 import type { CommitId, SnapshotId } from '../core/model/ids.ts';
 import { type Attempt, knownGoodOf, type Outcomes } from '../core/model/outcome.ts';
@@ -9,11 +9,13 @@ import { readDocument } from '../documents/read.ts';
 import { closest } from '../documents/suggest.ts';
 import { OUTCOMES_BRANCH, readOutcomes } from '../fleet-repo/outcomes.ts';
 import { readFolder } from '../fleet-repo/snapshot.ts';
+import { openWorkplace, type Workplace } from '../fleet-repo/workplace.ts';
 import { GitObjectError } from '../git/errors.ts';
 import type { Commit, Git, Oid } from '../git/git.ts';
 import { openRepository } from '../git/local.ts';
 import { entryAt, firstParentLog } from '../git/tree.ts';
 import { CommandError } from './errors.ts';
+import type { Io } from './io.ts';
 
 export interface RepositoryOptions {
   readonly repo: string;
@@ -52,11 +54,17 @@ export async function openFleetRepository(options: RepositoryOptions): Promise<F
   return { ...options, git, outcomes };
 }
 
+/** A repository as people work in it, or an address: the branches are those of where commits go. Nothing is written there. */
+export async function openToRead(options: RepositoryOptions, io: Io): Promise<Workplace> {
+  const person = { env: io.env, mayAsk: io.err.width !== undefined, signal: io.interrupted() };
+  return await openWorkplace({ ...options, person, identity: 'Tidegate <tidegate@localhost>' });
+}
+
 const KNOWN_GOOD = 'known-good/';
 /** Commits of the branch among which an abbreviated id is looked for. */
-const HISTORY_MAX = 200;
+export const HISTORY_MAX = 200;
 /** Git's own lower bound for abbreviated ids. */
-const ABBREVIATED = /^[0-9a-f]{4,40}$/;
+export const ABBREVIATED = /^[0-9a-f]{4,40}$/;
 
 /**
  * The snapshot that `name` means: `known-good/<rollout>`, a branch or commit (`~N` behind it goes N commits back), or a
@@ -152,7 +160,8 @@ async function recentCommits({ git, branch }: FleetRepository): Promise<readonly
   return tip === undefined ? [] : await firstParentLog(git, tip, () => false, HISTORY_MAX);
 }
 
-function theOne(prefix: string, oids: readonly string[]): string | undefined {
+/** The one of the ids that begins so, or none. Throws {@link CommandError} where several do. */
+export function theOne(prefix: string, oids: readonly string[]): string | undefined {
   const found = [...new Set(oids)].filter((oid) => oid.startsWith(prefix));
   if (found.length > 1) {
     throw new CommandError(

@@ -147,6 +147,11 @@ const CAUSES: Readonly<Record<NonNullable<RolloutStatus['cause']>, string>> = {
   passed: 'the last stage passed',
 };
 
+/** `running`, `held and watched`. */
+export function stateWords(state: RolloutStatus['state']): string {
+  return STATES[state].words;
+}
+
 function urgencyOf(rollout: RolloutStatus): number {
   const { restored, state } = rollout;
   return restored?.main === 'pending' || restored?.main === 'diverged' ? 0 : STATES[state].urgency;

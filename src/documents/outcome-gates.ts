@@ -58,7 +58,8 @@ function rowFromDocument([at, ...amounts]: RowDocument): Row {
 
 type VerdictDocument =
   | Exclude<GateVerdict, StageGateVerdict>
-  | (Omit<StageGateVerdict, 'rows' | 'before' | 'observations' | 'samples'> & {
+  | (Omit<StageGateVerdict, 'rows' | 'before' | 'afterMs' | 'observations' | 'samples'> & {
+      readonly after?: string;
       readonly rows?: readonly RowDocument[];
       readonly before?: readonly RowDocument[];
       readonly observations?: readonly (readonly [string, number])[];
@@ -67,9 +68,10 @@ type VerdictDocument =
 
 export function verdictToDocument(verdict: GateVerdict): VerdictDocument {
   if (!('state' in verdict)) return verdict;
-  const { rows, before, observations, samples, ...unchanged } = verdict;
+  const { rows, before, afterMs, observations, samples, ...unchanged } = verdict;
   return {
     ...unchanged,
+    ...(afterMs === undefined ? {} : { after: writeDuration(afterMs) }),
     ...(rows === undefined ? {} : { rows: rows.map(rowToDocument) }),
     ...(before === undefined ? {} : { before: before.map(rowToDocument) }),
     ...(observations === undefined
@@ -83,9 +85,10 @@ export function verdictToDocument(verdict: GateVerdict): VerdictDocument {
 
 export function verdictFromDocument(document: VerdictDocument): GateVerdict {
   if (!('state' in document)) return document;
-  const { rows, before, observations, samples, ...unchanged } = document;
+  const { rows, before, after, observations, samples, ...unchanged } = document;
   return {
     ...unchanged,
+    ...(after === undefined ? {} : { afterMs: readDuration(after) }),
     ...(rows === undefined ? {} : { rows: rows.map(rowFromDocument) }),
     ...(before === undefined ? {} : { before: before.map(rowFromDocument) }),
     ...(observations === undefined

@@ -16,6 +16,12 @@ export function closest(typed: string, words: Iterable<string>): string | undefi
   return found;
 }
 
+/** The end of a sentence about a name that is not there: `did you mean kiosk?`, or what there is. */
+export function didYouMean(typed: string, words: readonly string[]): string {
+  const meant = closest(typed, words);
+  return meant === undefined ? `there are: ${words.join(', ') || 'none'}` : `did you mean ${meant}?`;
+}
+
 /** Levenshtein's distance, with two neighbouring letters swapped counted as one edit. */
 function editDistance(a: string, b: string): number {
   let beforeLast: number[] = [];

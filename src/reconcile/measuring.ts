@@ -2,7 +2,14 @@
  * What gates over whole stages are judged by, brought to the planner: the sums that reports add up to, what was posted, and what probes
  * were answered. Hours that are over are read once and kept; a pass reads those that may still change, and nothing where no gate asks.
  */
-import { type Exposure, type HourSum, hourOf, type Interval, intervalsOf } from '../core/gates/exposure.ts';
+import {
+  type Exposure,
+  type HourSum,
+  type Interval,
+  intervalsOf,
+  OPEN_MS,
+  openSince,
+} from '../core/gates/exposure.ts';
 import type { ObservedMinute } from '../core/gates/outside.ts';
 import type { Sample } from '../core/gates/probe.ts';
 import type { Gate } from '../core/model/gate.ts';
@@ -16,8 +23,6 @@ export interface Measuring {
   measured(outcomes: Outcomes, now: Instant): Promise<Measured>;
 }
 
-/** Servers that share a store may differ by this much, and a report may have come just before the hour. */
-const OPEN_MS: DurationMs = HOUR;
 /** What is posted may be about a time that is so long ago. */
 export const OBSERVATION_LATE_MAX_MS: DurationMs = DAY;
 /** What is posted is kept for so long, and sums of attempts until they end. */
@@ -34,7 +39,7 @@ export function createMeasuring(
   let forgotAt: Instant | undefined;
 
   async function exposures(now: Instant): Promise<Map<string, Exposure>> {
-    const closing = hourOf(now) - OPEN_MS;
+    const closing = openSince(now);
     // A clock that was set back: what was over may be still to come.
     if (closedBefore === undefined || closing < closedBefore) {
       closed = new Map();

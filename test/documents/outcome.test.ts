@@ -515,10 +515,11 @@ function attempts(): fc.Arbitrary<Attempt> {
         rows: few(row),
         before: few(row),
         counts: fc.tuple(count, count, count, count),
+        afterMs: duration,
         observations: few(fc.tuple(instant, number)),
         samples: few(sample),
       },
-      ['ratio', 'logEvidence', 'previous', 'rows', 'before', 'counts', 'observations', 'samples'],
+      ['ratio', 'logEvidence', 'previous', 'rows', 'before', 'counts', 'afterMs', 'observations', 'samples'],
     ),
   );
   const breach = record<Breach>(

@@ -119,12 +119,12 @@ describe('S4.34 tickets that support posts', () => {
     await post({ value: 1 });
     expect(await standing()).toEqual(PAUSED);
     // The record has what it was, without what was decided upon before.
-    const [stage] =
-      fleet.service.reconciler
-        .state()
-        .outcomes.get('kiosk' as RolloutName)
-        ?.at(-1)?.stages ?? [];
-    const { replay, recorded } = (stage && replayVerdict(stage, 'tickets')) ?? {};
+    const paused = fleet.service.reconciler
+      .state()
+      .outcomes.get('kiosk' as RolloutName)
+      ?.at(-1);
+    const [stage] = paused?.stages ?? [];
+    const { replay, recorded } = (paused && stage && replayVerdict(paused, stage, 'tickets')) ?? {};
     expect(recorded?.observations?.map(([, sum]) => sum)).toEqual([101]);
     expect(replay?.reading).toMatchObject({ state: 'halts', because: recorded?.because });
   });

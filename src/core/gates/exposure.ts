@@ -3,7 +3,7 @@
  * {@link Row} is what one gate makes of one hour. Hours are UTC hours of the server's clock, of when a report came.
  */
 import { type EventGate, isSequential, type MetricGate, type StageGate } from '../model/gate.ts';
-import { HOUR, type Instant, SECOND } from '../model/time.ts';
+import { type DurationMs, HOUR, type Instant, SECOND } from '../model/time.ts';
 
 const SECONDS_PER_HOUR = HOUR / SECOND;
 
@@ -36,6 +36,14 @@ export function sumName(arm: ArmName, measure: Measure): string {
 /** When the hour began that `at` lies in. */
 export function hourOf(at: Instant): Instant {
   return Math.floor(at / HOUR) * HOUR;
+}
+
+/** Servers that share a store may differ by this much, and a report may have come just before the hour. */
+export const OPEN_MS: DurationMs = HOUR;
+
+/** Hours that began before this are over at `now`: nothing is added to them any more. */
+export function openSince(now: Instant): Instant {
+  return hourOf(now) - OPEN_MS;
 }
 
 /** What an arm has seen in an hour: device-hours, and by measure what was counted. */

@@ -27,6 +27,8 @@ export interface GateReading {
   readonly evidence?: Evidence;
   /** Devices that are so, of how many; and of untouched ones. */
   readonly counts?: readonly [number, number, number, number];
+  /** Of those that are silent: for how long. */
+  readonly afterMs?: DurationMs;
   readonly observations?: readonly (readonly [Instant, number])[];
   readonly samples?: readonly Sample[];
 }

@@ -9,20 +9,29 @@ import {
   type StageGate,
   type WebhookGate,
 } from '../model/gate.ts';
-import type { StageGateVerdict, StageOutcome } from '../model/outcome.ts';
-import type { Instant } from '../model/time.ts';
-import { logEvidence } from './e-process.ts';
-import { type Against, noEvidence, ratioOf, withRow } from './evidence.ts';
-import { type Exposure, isMeasured, type MeasuredGate, type Row } from './exposure.ts';
-import { readMeasured, resolve, WATCH_ALL } from './measured.ts';
+import type { Attempt, StageGateVerdict, StageOutcome, StageVerdict } from '../model/outcome.ts';
+import { HOUR, type Instant } from '../model/time.ts';
+import {
+  type Exposure,
+  type Interval,
+  isMeasured,
+  type MeasuredGate,
+  openSince,
+  type Row,
+} from './exposure.ts';
+import { readMeasured, WATCH_ALL } from './measured.ts';
 import { observedFrom, readObservations, readPrometheus, readWebhook } from './outside.ts';
 import { type GateReading, haltTogether } from './reading.ts';
-import { exceeds } from './words.ts';
+import { readShare, sharesFrom } from './share.ts';
+
+/** An outcome keeps so many of a gate's answers and minutes: what a decision hangs on is at the end. */
+export const KEPT_MAX = 500;
 
 /** After one hour of the record. */
 export interface Tick {
   readonly at: Instant;
   readonly row: Row;
+  /** Of all hours up to this one. */
   readonly ratio?: number;
   /** Of gates that bet. */
   readonly logEvidence?: number;
@@ -37,77 +46,129 @@ export interface Replay {
   readonly reading: GateReading;
 }
 
-/** A gate over hours. `alpha`: the gate's own share of the rollout's. */
-export function replayRows(
-  gate: MeasuredGate,
-  given: { readonly rows: readonly Row[]; readonly previous?: number | undefined; readonly alpha: number },
-): Replay {
-  const { rows, previous, alpha } = given;
-  const of = previous === undefined ? {} : { value: previous };
-  const against = resolve(gate.against, of);
-  const ticks = 'missing' in against ? [] : ticksOf(gate, against, rows, alpha);
-  const exposure = exposureOf(gate, rows);
-  const [reading] = haltTogether(
-    [readMeasured(gate, { exposure, watch: WATCH_ALL, previous: of, alpha })],
-    alpha,
-  );
-  const haltsAtTick = ticks.findIndex(({ halts }) => halts);
-  return {
-    ticks,
-    reading: reading ?? { name: gate.name, state: 'missing', because: 'nothing was recorded' },
-    ...(haltsAtTick === -1 ? {} : { haltsAtTick }),
-  };
+interface Rows {
+  readonly rows: readonly Row[];
+  /** What the known-good attempt has of the gate. */
+  readonly previous?: number | undefined;
+  /** The gate's own share of the rollout's. */
+  readonly alpha: number;
 }
 
-function ticksOf(gate: MeasuredGate, against: Against, rows: readonly Row[], alpha: number): readonly Tick[] {
-  let evidence = noEvidence(gate);
+/** A gate over hours, all of which are over. */
+export function replayRows(gate: MeasuredGate, given: Rows): Replay {
+  const ticks = ticksOf(gate, given);
+  const reading = alone(readRows(gate, given, Number.POSITIVE_INFINITY), given.alpha);
+  return { ...withHalt(ticks), reading };
+}
+
+/** Each hour is judged as if it were the last one: the list of those that are over only grows, so that it costs one hour each. */
+function ticksOf(gate: MeasuredGate, { rows, previous, alpha }: Rows): readonly Tick[] {
+  const closed: Interval[] = [];
+  const seen = { exposure: { closed, open: [] }, watch: WATCH_ALL, previous: previousOf(previous), alpha };
   return rows.map((row): Tick => {
-    evidence = withRow(gate, against, evidence, row);
-    const ratio = ratioOf(gate, against, evidence);
-    const common = { at: row[0], row, ...(ratio === undefined ? {} : { ratio }) };
-    if (gate.method.kind === 'threshold') {
-      return { ...common, halts: ratio !== undefined && exceeds(ratio, gate.method.haltRatio) };
-    }
-    const log = logEvidence(evidence.bets);
-    return { ...common, logEvidence: log, halts: log >= -Math.log(alpha) };
+    closed.push(intervalOf(gate, row));
+    const { state, ratio, logEvidence } = alone(readMeasured(gate, seen), alpha);
+    return {
+      at: row[0],
+      row,
+      ...(ratio === undefined ? {} : { ratio }),
+      ...(logEvidence === undefined ? {} : { logEvidence }),
+      halts: state === 'halts',
+    };
   });
 }
 
-/** Hours in the form that readings take: all of them over, as recorded. */
-function exposureOf(gate: MeasuredGate, rows: readonly Row[]): Exposure {
+/** Of the hours, those from `openAt` on were not over yet. */
+function readRows(gate: MeasuredGate, { rows, previous, alpha }: Rows, openAt: Instant): GateReading {
+  const of = (some: readonly Row[]) => some.map((row) => intervalOf(gate, row));
+  const exposure: Exposure = {
+    closed: of(rows.filter(([at]) => at < openAt)),
+    open: of(rows.filter(([at]) => at >= openAt)),
+  };
+  return readMeasured(gate, { exposure, watch: WATCH_ALL, previous: previousOf(previous), alpha });
+}
+
+function previousOf(value: number | undefined): { readonly value?: number } {
+  return value === undefined ? {} : { value };
+}
+
+function alone(reading: GateReading, alpha: number): GateReading {
+  return haltTogether([reading], alpha)[0] ?? reading;
+}
+
+function withHalt(ticks: readonly Tick[]): Pick<Replay, 'ticks' | 'haltsAtTick'> {
+  const haltsAtTick = ticks.findIndex(({ halts }) => halts);
+  return { ticks, ...(haltsAtTick === -1 ? {} : { haltsAtTick }) };
+}
+
+/** The hour in the form that readings take. */
+function intervalOf(
+  gate: MeasuredGate,
+  [at, treated, treatedOver, control, controlOver]: Row,
+): Exposure['closed'][number] {
   const measure = gate.kind === 'events' ? `event:${gate.event}` : `metric:${gate.signal}`;
   const arm = (sum: number, over: number) =>
     gate.kind === 'events'
       ? { hours: over, measures: new Map([[measure, { sum, count: sum }]]) }
       : { hours: 0, measures: new Map([[measure, { sum, count: over }]]) };
-  const closed = rows.map(([at, treated, treatedOver, control, controlOver]) => ({
-    at,
-    treated: arm(treated, treatedOver),
-    control: arm(control, controlOver),
-    stages: new Map(),
-  }));
-  return { closed, open: [] };
+  return { at, treated: arm(treated, treatedOver), control: arm(control, controlOver), stages: new Map() };
+}
+
+/** A recorded verdict, judged again. */
+export interface VerdictReplay {
+  readonly replay: Replay;
+  readonly recorded: StageGateVerdict;
+  /** When it was recorded. */
+  readonly at: Instant;
+  /** Where the two say different things; empty: they are the same to the digit. */
+  readonly differences: readonly Difference[];
+  /** Whether the outcome has all that was judged: of long lists it keeps the last {@link KEPT_MAX}. */
+  readonly isWhole: boolean;
+}
+
+export interface Difference {
+  readonly what: 'state' | 'ratio' | 'logEvidence';
+  readonly recorded: string | number | undefined;
+  readonly replayed: string | number | undefined;
 }
 
 /** What the recorded verdict of a stage's gate comes to when it is judged again; undefined where nothing was recorded of it. */
 export function replayVerdict(
+  attempt: Attempt,
   stage: StageOutcome,
   name: string,
-): { readonly replay: Replay; readonly recorded: StageGateVerdict } | undefined {
+): VerdictReplay | undefined {
+  const { verdict } = stage;
   const gate = stage.gates.find(
     (each): each is StageGate => each.name === name && each.kind !== 'expression',
   );
-  const recorded = stage.verdict?.gates.find(
+  const recorded = verdict?.gates.find(
     (each): each is StageGateVerdict => each.name === name && 'state' in each,
   );
-  if (gate === undefined || recorded === undefined || stage.verdict === undefined) return undefined;
-  if (isMeasured(gate)) {
-    const { rows = [], previous } = recorded;
-    const replay = replayRows(gate, { rows, previous, alpha: alphaOf(stage) });
-    return { replay: { ...replay, reading: togetherIn(stage, replay.reading) }, recorded };
-  }
-  const reading = replayOther(gate, recorded, stage);
-  return reading && { replay: { ticks: [], reading: togetherIn(stage, reading) }, recorded };
+  if (gate === undefined || recorded === undefined || verdict === undefined) return undefined;
+  const [reading, ticks] = isMeasured(gate)
+    ? rowsAgain(gate, recorded, stage, verdict)
+    : [otherAgain(gate, recorded, { attempt, stage, verdict }), []];
+  const replay: Replay = { ...withHalt(ticks), reading: togetherIn(stage, verdict, reading) };
+  return {
+    replay,
+    recorded,
+    at: verdict.at,
+    differences: differencesOf(recorded, replay.reading),
+    isWhole: Math.max(recorded.observations?.length ?? 0, recorded.samples?.length ?? 0) < KEPT_MAX,
+  };
+}
+
+function rowsAgain(
+  gate: MeasuredGate,
+  { rows = [], previous }: StageGateVerdict,
+  stage: StageOutcome,
+  { at }: StageVerdict,
+): [GateReading, readonly Tick[]] {
+  const given = { rows, previous, alpha: alphaOf(stage) };
+  // A mean that bets was judged by whole hours alone, and no others were recorded.
+  const openAt = gate.kind === 'metric' && isSequential(gate) ? Number.POSITIVE_INFINITY : openSince(at);
+  return [readRows(gate, given, openAt), ticksOf(gate, given)];
 }
 
 /** The gate's share of the rollout's α. */
@@ -122,42 +183,76 @@ export function alphaOf({
 }
 
 /** Gates that bet halt together: the others' evidence is taken as recorded. */
-function togetherIn(stage: StageOutcome, reading: GateReading): GateReading {
-  const others = (stage.verdict?.gates ?? []).flatMap((each): GateReading[] => {
-    if (!('state' in each) || each.name === reading.name || each.logEvidence === undefined) return [];
+function togetherIn(stage: StageOutcome, verdict: StageVerdict, reading: GateReading): GateReading {
+  if (reading.logEvidence === undefined) return reading;
+  const all = verdict.gates.flatMap((each): GateReading[] => {
+    if (each.name === reading.name) return [reading];
+    if (!('state' in each) || each.logEvidence === undefined) return [];
     return [{ name: each.name, state: 'holds', because: '', logEvidence: each.logEvidence }];
   });
-  if (reading.logEvidence === undefined) return reading;
-  const alone: GateReading = reading.state === 'halts' ? { ...reading, state: 'holds' } : reading;
-  return haltTogether([alone, ...others], stage.alpha)[0] ?? reading;
+  return haltTogether(all, stage.alpha).find(({ name }) => name === reading.name) ?? reading;
 }
 
 type OtherGate = ShareGate | ObservationGate | PrometheusGate | WebhookGate | ApprovalGate;
 
-function replayOther(
+/** Where nothing says how long silent devices were not heard of; only the sentence depends on it. */
+const SILENT_AFTER_LEAST = HOUR;
+
+function otherAgain(
   gate: OtherGate,
   recorded: StageGateVerdict,
-  stage: StageOutcome,
-): GateReading | undefined {
-  const now = stage.verdict?.at ?? 0;
+  of: { readonly attempt: Attempt; readonly stage: StageOutcome; readonly verdict: StageVerdict },
+): GateReading {
+  const { samples = [] } = recorded;
+  const now = of.verdict.at;
   switch (gate.kind) {
+    case 'share': {
+      const { counts, afterMs = gate.afterMs ?? SILENT_AFTER_LEAST } = recorded;
+      return readShare(gate, sharesFrom(gate, { counts, afterMs }), alphaOf(of.stage));
+    }
     case 'observations': {
       const minutes = (recorded.observations ?? []).map(([at, sum]) => ({ at, sum }));
-      // Of a halt only what counted was kept; and what has been decided upon since then was news.
-      const { openedAt, watch } = stage;
-      const isCut = recorded.state === 'halts' || watch === undefined || watch.sinceAt >= now;
-      return readObservations(gate, minutes, {
-        from: observedFrom(isCut ? { openedAt } : { openedAt, watch }),
-        now,
-      });
+      const { openedAt } = of.stage;
+      // Of a halt only what counted was kept.
+      const sinceAt = recorded.state === 'halts' ? undefined : watchedSince(of.attempt, of.stage, now);
+      const from = observedFrom(
+        sinceAt === undefined ? { openedAt } : { openedAt, watch: { sinceAt, hourAt: sinceAt, less: {} } },
+      );
+      return readObservations(gate, minutes, { from, now });
     }
     case 'prometheus':
-      return readPrometheus(gate, recorded.samples ?? [], now);
+      return readPrometheus(gate, samples, now);
     case 'webhook':
-      return readWebhook(gate, recorded.samples ?? [], now);
-    case 'share':
+      return readWebhook(gate, samples, now);
     case 'approval':
-      // What devices and people had said by then is the record itself.
+      // Who had approved by then is in the commits of main: the record is all that there is to see.
       return recorded;
   }
+}
+
+/**
+ * Since when gates had counted anew when a verdict was made at `at`. The outcome has what they count from now on, which a pause sets
+ * together with the verdict that it is for; its history has the times before.
+ */
+function watchedSince({ history }: Attempt, { openedAt }: StageOutcome, at: Instant): Instant | undefined {
+  return history.findLast(
+    (each) =>
+      each.at > openedAt &&
+      each.at < at &&
+      (each.state === 'running'
+        ? each.cause === 'resumed' || each.cause === 'deadline'
+        : (each.state === 'paused' || each.state === 'monitoring') && each.cause === 'gate'),
+  )?.at;
+}
+
+/** The sentence is left out: it follows from the numbers, and another version may put it in other words. */
+function differencesOf(recorded: StageGateVerdict, replayed: GateReading): readonly Difference[] {
+  const kept = (value: number | undefined) =>
+    value === undefined || Number.isFinite(value) ? value : undefined;
+  const pairs: readonly Difference[] = [
+    { what: 'state', recorded: recorded.state, replayed: replayed.state },
+    { what: 'ratio', recorded: recorded.ratio, replayed: kept(replayed.ratio) },
+    { what: 'logEvidence', recorded: recorded.logEvidence, replayed: kept(replayed.logEvidence) },
+  ];
+  return pairs.filter((each) => each.recorded !== each.replayed);
 }

@@ -25,15 +25,10 @@ export function readShare(gate: ShareGate, seen: DeviceShares, alpha: number): G
   const { name, limit } = gate;
   const [bad, all] = gate.of === 'silent' ? [seen.silent, seen.reached] : [seen[gate.of], seen.attempted];
   const counts = [bad, all, seen.controlSilent, seen.control] as const;
+  const common = { name, counts, ...(gate.of === 'silent' ? { afterMs: seen.afterMs } : {}) };
   if (all === 0) {
     const because = 'no device has begun with the new revision';
-    return {
-      name,
-      state: 'missing',
-      because,
-      counts,
-      ...(limit.kind === 'allowed' ? { logEvidence: 0 } : {}),
-    };
+    return { ...common, state: 'missing', because, ...(limit.kind === 'allowed' ? { logEvidence: 0 } : {}) };
   }
   const share = bad / all;
   const said = `${figure(bad)} of ${figure(all)} devices ${WORDS[gate.of]}${gate.of === 'silent' ? ` for ${formatDuration(seen.afterMs)}` : ''} (${percent(share)})`;
@@ -41,19 +36,19 @@ export function readShare(gate: ShareGate, seen: DeviceShares, alpha: number): G
     case 'above': {
       const ratio = share / limit.share;
       const state = exceeds(share, limit.share) ? 'halts' : 'holds';
-      return { name, state, because: `${said}; more than ${percent(limit.share)} halts`, counts, ratio };
+      return { ...common, state, because: `${said}; more than ${percent(limit.share)} halts`, ratio };
     }
     case 'allowed': {
       const log = logEvidence(
         betOnShare(noBets(ODDS_GRID), { failures: bad, trials: all, allowed: limit.share }),
       );
       const because = `${said}; the evidence that this is more than ${percent(limit.share)} is ${evidenceText(log)}, and halts at ${figure(1 / alpha)}`;
-      return { name, state: 'holds', because, counts, ratio: share / limit.share, logEvidence: log };
+      return { ...common, state: 'holds', because, ratio: share / limit.share, logEvidence: log };
     }
     case 'drop': {
       if (seen.control === 0) {
         const because = `${said}; there are no untouched devices to compare with: keep some with holdback, or give a share with above`;
-        return { name, state: 'missing', because, counts };
+        return { ...common, state: 'missing', because };
       }
       const here = 1 - share;
       const there = 1 - seen.controlSilent / seen.control;
@@ -64,7 +59,7 @@ export function readShare(gate: ShareGate, seen: DeviceShares, alpha: number): G
       const because = `${percent(here)} of the devices are heard of, of untouched ones ${percent(there)}: ${drop > 0 ? `${text(drop)} less` : 'no less'}; more than ${text(most)} halts`;
       // How much more often than untouched devices they are not heard of.
       const ratio = there < 1 ? share / (1 - there) : undefined;
-      return { name, state, because, counts, ...(ratio === undefined ? {} : { ratio }) };
+      return { ...common, state, because, ...(ratio === undefined ? {} : { ratio }) };
     }
   }
 }
@@ -74,3 +69,14 @@ const WORDS = {
   rolledBack: 'went back by themselves',
   silent: 'have not been heard of',
 } as const;
+
+/** The devices again, from what {@link readShare} made of them; `afterMs` where the gate says nothing of it. */
+export function sharesFrom(
+  gate: ShareGate,
+  recorded: { readonly counts: GateReading['counts']; readonly afterMs: DurationMs },
+): DeviceShares {
+  const [bad, all, controlSilent, control] = recorded.counts ?? [0, 0, 0, 0];
+  const none = { attempted: 0, failed: 0, rolledBack: 0, reached: 0, silent: 0 };
+  const own = gate.of === 'silent' ? { reached: all, silent: bad } : { attempted: all, [gate.of]: bad };
+  return { ...none, ...own, afterMs: recorded.afterMs, control, controlSilent };
+}

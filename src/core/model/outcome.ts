@@ -196,6 +196,8 @@ export interface StageGateVerdict {
   /** Of these rows, what stores had counted that were lost since. */
   readonly before?: readonly Row[];
   readonly counts?: readonly [number, number, number, number];
+  /** Of those that are silent: for how long. */
+  readonly afterMs?: DurationMs;
   readonly observations?: readonly (readonly [Instant, number])[];
   readonly samples?: readonly Sample[];
 }

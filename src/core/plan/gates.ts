@@ -14,7 +14,7 @@ import {
 import { observedFrom } from '../gates/outside.ts';
 import type { Probe } from '../gates/probe.ts';
 import { type GateReading, readGates, type Seen } from '../gates/reading.ts';
-import { alphaOf } from '../gates/replay.ts';
+import { alphaOf, KEPT_MAX } from '../gates/replay.ts';
 import type { DeviceShares } from '../gates/share.ts';
 import { isExpression, type StageGate } from '../model/gate.ts';
 import type { Attempt, GateVerdict, StageGateVerdict, StageOutcome } from '../model/outcome.ts';
@@ -22,9 +22,6 @@ import { type DurationMs, HOUR, type Instant, MINUTE } from '../model/time.ts';
 import { needsSigners } from './approvals.ts';
 import { attemptKey, type PlanInput } from './contract.ts';
 import { type Context, operations } from './step.ts';
-
-/** An outcome keeps so many of a gate's answers and minutes: what a decision hangs on is at the end. */
-const KEPT_MAX = 500;
 
 /** The readings of the gates that the stage is judged by; none where it has only expressions. */
 export function readingsOf(context: Context, attempt: Attempt, index: number): readonly GateReading[] {
@@ -209,7 +206,7 @@ export function gateVerdicts(
       state: 'missing',
       because: 'it was not looked at',
     };
-    const { state, because, ratio, logEvidence, counts, observations, samples } = reading;
+    const { state, because, ratio, logEvidence, counts, afterMs, observations, samples } = reading;
     const kept: { -readonly [Key in keyof StageGateVerdict]: StageGateVerdict[Key] } = {
       name: gate.name,
       state,
@@ -218,6 +215,7 @@ export function gateVerdicts(
     if (ratio !== undefined && Number.isFinite(ratio)) kept.ratio = ratio;
     if (logEvidence !== undefined && Number.isFinite(logEvidence)) kept.logEvidence = logEvidence;
     if (counts !== undefined) kept.counts = counts;
+    if (afterMs !== undefined) kept.afterMs = afterMs;
     if (observations !== undefined) kept.observations = observations.slice(-KEPT_MAX);
     if (samples !== undefined) kept.samples = samples.slice(-KEPT_MAX);
     if (isMeasured(gate)) {
