@@ -63,7 +63,7 @@ function seenOf(exposure: Exposure): Parameters<typeof readGates>[1] {
   return {
     ...none,
     now: STARTS_AT + HOURS * HOUR,
-    openedAt: STARTS_AT,
+    observedFrom: STARTS_AT,
     alpha: 0.05,
     exposure,
     watch: WATCH_ALL,

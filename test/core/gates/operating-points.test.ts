@@ -160,7 +160,7 @@ function readingOf(gate: MeasuredGate, exposure: Exposure) {
   };
   const seen = {
     now: STARTS_AT,
-    openedAt: STARTS_AT,
+    observedFrom: STARTS_AT,
     alpha: ALPHA,
     exposure,
     watch: WATCH_ALL,
