@@ -242,6 +242,15 @@ spec:
     expect((await replay(generous, 'thermostat-firmware.crashes')).out).toContain('✗ halts');
   });
 
+  test('a preset, unless the fleet has a gate of its own by that name', async () => {
+    const rows = hour([50, 5000], [190, 95_000]);
+    const folder = await folderWith(KNOWN, rows);
+    expect((await replay(folder, 'crash-2x')).out).toContain('more than 2 times halts');
+    const own = document('Gate', 'crash-2x', '{events: crash, method: threshold, haltRatio: 6}');
+    const other = await folderWith(KNOWN, rows, { 'fleet/gates/crash-2x.yaml': own });
+    expect((await replay(other, 'crash-2x')).out).toContain('more than 6 times halts');
+  });
+
   test('also one that is only committed', async () => {
     const files = { ...fleetFiles(), 'fleet/gates/crashes.yaml': document('Gate', 'crashes', KNOWN) };
     const repository = await repositoryOf(files);
