@@ -22,7 +22,7 @@ interface Story {
 }
 
 const GATE = (ladder: string) =>
-  `{health: healthy, crashes: {events: crash, rate: 0.01, margin: 1, ladder: ${ladder}}}`;
+  `{health: healthy, rollbacks: {share: rolledBack, above: 50%}, crashes: {events: crash, rate: 0.01, margin: 1, ladder: ${ladder}}}`;
 const MODERATE = '[{from: 0, severity: moderate, action: monitor, within: 48h}]';
 const CRITICAL = '[{from: 0, severity: critical, action: rollBack, within: 4h}]';
 

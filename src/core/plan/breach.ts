@@ -6,7 +6,7 @@
  */
 import type { GateReading } from '../gates/reading.ts';
 import { ladderOf, rungOf, STANDARD_LADDER } from '../gates/severity.ts';
-import type { BreachAction, Rung } from '../model/gate.ts';
+import type { BreachAction, Gate, Rung } from '../model/gate.ts';
 import type { Attempt, Breach, Cause, StageOutcome } from '../model/outcome.ts';
 import { formatDuration, formatInstant, HOUR, type Instant } from '../model/time.ts';
 import { type Decision, type Want, wantKey } from './contract.ts';
@@ -190,9 +190,21 @@ function whyUnstable(
     const failures = judgeFailures(judgedStage(stage, tally), tally);
     if (failures !== undefined) return failures.because;
   }
+  const gates = latest.stages.at(-1)?.gates ?? [];
   const bad =
-    readings.find(({ state }) => state === 'halts') ?? readings.find(({ state }) => state === 'missing');
+    readings.find(({ state }) => state === 'halts') ??
+    readings.find(({ name, state }) => state === 'missing' && isAnswerable(gates, latest, name));
   return bad === undefined ? undefined : `gate ${bad.name}: ${bad.because}`;
+}
+
+/**
+ * Whether the gate could have said something since the breach. While nothing is offered nobody new tries, so shares of those who do say nothing
+ * (of the breach's own, that is no reason to go on); and people approve a stage, not a pause.
+ */
+function isAnswerable(gates: readonly Gate[], { breach }: Attempt, name: string): boolean {
+  const gate = gates.find((each) => each.name === name);
+  if (gate?.kind === 'approval') return false;
+  return gate?.kind !== 'share' || name === breach?.gate;
 }
 
 /** Goes on. What has been seen, and resumed in spite of, does not halt a second time. */
