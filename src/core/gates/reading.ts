@@ -70,7 +70,7 @@ function readGate(gate: StageGate, seen: Seen, alpha: number): GateReading {
     case 'metric':
       return readMeasured(gate, { exposure, watch, alpha, previous: seen.previous(gate) });
     case 'share':
-      return readShare(gate, further(gate, seen.shares(gate.afterMs), watch), alpha);
+      return readFurther(gate, seen.shares(gate.afterMs), watch, alpha);
     case 'observations':
       return readObservations(gate, seen.observations(gate.metric), { from, now });
     case 'prometheus':
@@ -83,6 +83,13 @@ function readGate(gate: StageGate, seen: Seen, alpha: number): GateReading {
       return { name: gate.name, state, because: `${given} of ${gate.count} approvals given` };
     }
   }
+}
+
+/** Of devices that have been decided upon there is nothing more to say; and if nobody came after them, that is all there is. */
+function readFurther(gate: ShareGate, shares: DeviceShares, watch: Watch, alpha: number): GateReading {
+  const reading = readShare(gate, further(gate, shares, watch), alpha);
+  if (reading.state !== 'missing' || watch.less[gate.name] === undefined) return reading;
+  return { ...reading, state: 'holds', because: 'no further device has tried since it was decided upon' };
 }
 
 /** The devices beyond those that have been decided upon. */

@@ -191,20 +191,19 @@ function whyUnstable(
     if (failures !== undefined) return failures.because;
   }
   const gates = latest.stages.at(-1)?.gates ?? [];
+  const own = gates.find(({ name }) => name === latest.breach?.gate);
+  if (own?.kind === 'share' && own.of !== 'silent') {
+    return `gate ${own.name}: while nothing is offered nobody new tries, so nothing speaks for it`;
+  }
   const bad =
     readings.find(({ state }) => state === 'halts') ??
-    readings.find(({ name, state }) => state === 'missing' && isAnswerable(gates, latest, name));
+    readings.find(({ name, state }) => state === 'missing' && !isForPeople(gates, name));
   return bad === undefined ? undefined : `gate ${bad.name}: ${bad.because}`;
 }
 
-/**
- * Whether the gate could have said something since the breach. While nothing is offered nobody new tries, so shares of those who do say nothing
- * (of the breach's own, that is no reason to go on); and people approve a stage, not a pause.
- */
-function isAnswerable(gates: readonly Gate[], { breach }: Attempt, name: string): boolean {
-  const gate = gates.find((each) => each.name === name);
-  if (gate?.kind === 'approval') return false;
-  return gate?.kind !== 'share' || name === breach?.gate;
+/** People approve a stage, not a pause. */
+function isForPeople(gates: readonly Gate[], name: string): boolean {
+  return gates.find((each) => each.name === name)?.kind === 'approval';
 }
 
 /** Goes on. What has been seen, and resumed in spite of, does not halt a second time. */
