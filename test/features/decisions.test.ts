@@ -94,6 +94,20 @@ describe('S4.91 the decision tree', () => {
     expect((await fleet.status()).state).toBe('succeeded');
   });
 
+  test('what a person resumed in spite of counts in no later stage either', async () => {
+    const { fleet, story } = await breached(MODERATE);
+    story.healedAt = 0;
+    await fleet.operate('{action: resume, attempt: 2, by: ada}');
+    const half = async () => (await fleet.status()).stages.find(({ name }) => name === 'half');
+    for (let hours = 0; hours < 60 && (await half())?.state === 'scheduled'; hours += 1)
+      await fleet.advance(HOUR, STEP);
+    const { gates } = await fleet.status();
+    expect(gates.find(({ name }) => name === 'crashes')).toMatchObject({
+      stage: 'half',
+      because: expect.stringMatching(/^0 crash in /),
+    });
+  });
+
   test('no cause after 48 h and stable: it goes on by itself, through a fifth of the next stage', async () => {
     const { fleet, story } = await breached(MODERATE);
     story.healedAt = fleet.clock.now();

@@ -42,7 +42,7 @@ const lastRead = new WeakMap<
 
 function seenOf(context: Context, attempt: Attempt, stage: StageOutcome): Seen {
   const { observed, now, desired } = context.input;
-  const since = stage.watch?.sinceAt ?? 0;
+  const since = lastWatch(attempt, stage)?.sinceAt ?? 0;
   return {
     now,
     observedFrom: observedFrom(stage),
@@ -83,12 +83,19 @@ function watchOf(context: Context, attempt: Attempt, stage: StageOutcome): Watch
   return watchIn(attempt, stage, context.input.observed.epoch);
 }
 
+/** What was decided upon in this stage or one before it: it halts no later one either. */
+function lastWatch({ stages }: Attempt, stage: StageOutcome): StageOutcome['watch'] {
+  const upTo = stages.findIndex(({ name }) => name === stage.name);
+  return stages.slice(0, upTo + 1).findLast(({ watch }) => watch !== undefined)?.watch;
+}
+
 function watchIn(attempt: Attempt, stage: StageOutcome, epoch: string): Watch {
   const isLost = attempt.stages.some((each) => each.epoch !== epoch);
-  if (!isLost && stage.watch === undefined) return WATCH_ALL;
+  const watch = lastWatch(attempt, stage);
+  if (!isLost && watch === undefined) return WATCH_ALL;
   return {
-    from: stage.watch?.hourAt ?? 0,
-    less: stage.watch?.less ?? {},
+    from: watch?.hourAt ?? 0,
+    less: watch?.less ?? {},
     ...(isLost ? { before: carriedRows(attempt, epoch) } : {}),
   };
 }
