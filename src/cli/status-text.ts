@@ -316,11 +316,16 @@ function restoredLines({ restored, knownGood, stages }: RolloutStatus, out: Pape
 }
 
 /** How bad a breach is, where it is, and what goes on with a concern. */
-function breachLines({ state, breach, concerns = [] }: RolloutStatus, now: Instant, out: Paper): string[] {
+function breachLines(
+  { state, cause, breach, concerns = [] }: RolloutStatus,
+  now: Instant,
+  out: Paper,
+): string[] {
   const lines = concerns.flatMap(({ gate, because, reviewBy }) =>
     wrap(`gate ${gate} is to be looked at by ${formatWhen(reviewBy, now)}: ${because}`, out, '  '),
   );
-  if (breach === undefined || (state !== 'paused' && state !== 'monitoring')) return lines;
+  const isOfBreach = cause === 'gate' || cause === 'errorThreshold';
+  if (breach === undefined || !isOfBreach || (state !== 'paused' && state !== 'monitoring')) return lines;
   const { severity, decideBy, clusters = [] } = breach;
   const by = decideBy === undefined ? 'people decide' : `decide by ${formatWhen(decideBy, now)}`;
   const [first] = clusters;

@@ -49,13 +49,23 @@ type Frozen = Pick<
   | 'successThreshold'
   | 'errorThreshold'
   | 'soakMs'
+  | 'soakMaxMs'
   | 'minExposureHours'
   | 'stuckAfterMs'
 > & { readonly gates: readonly Gate[] };
 
 function asOpened(stage: StageOutcome): Frozen {
-  const { name, size, unit, successThreshold, errorThreshold, soakMs, minExposureHours, stuckAfterMs } =
-    stage;
+  const {
+    name,
+    size,
+    unit,
+    successThreshold,
+    errorThreshold,
+    soakMs,
+    soakMaxMs,
+    minExposureHours,
+    stuckAfterMs,
+  } = stage;
   const { gates } = stage;
   return {
     name,
@@ -64,6 +74,7 @@ function asOpened(stage: StageOutcome): Frozen {
     successThreshold,
     errorThreshold,
     soakMs,
+    ...(soakMaxMs === undefined ? {} : { soakMaxMs }),
     minExposureHours,
     stuckAfterMs,
     gates,
@@ -71,7 +82,8 @@ function asOpened(stage: StageOutcome): Frozen {
 }
 
 function asDeclared(stage: Stage, gates: readonly Gate[]): Frozen {
-  const { name, unit, successThreshold, errorThreshold, soakMs, minExposureHours, stuckAfterMs } = stage;
+  const { name, unit, successThreshold, errorThreshold, soakMs, soakMaxMs, minExposureHours, stuckAfterMs } =
+    stage;
   const own = gates.filter((gate) => stage.gates.includes(gate.name));
   const size = formatSize(stage.size);
   return {
@@ -81,6 +93,7 @@ function asDeclared(stage: Stage, gates: readonly Gate[]): Frozen {
     successThreshold,
     errorThreshold,
     soakMs,
+    ...(soakMaxMs === undefined ? {} : { soakMaxMs }),
     minExposureHours,
     stuckAfterMs,
     gates: own,
