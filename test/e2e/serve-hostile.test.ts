@@ -325,8 +325,8 @@ test('a hundred rollouts are scraped in full, and names of strangers make no ser
   expect((await fetch(`${server.url}/metrics`)).status).toBe(401);
   const text = await (await fetch(`${server.url}/metrics`, { headers })).text();
   const series = (name: string) => text.split('\n').filter((line) => line.startsWith(`${name}{`));
-  // Nine states of each, with the rollout of the first release; one of them holds.
-  expect(series('tidegate_rollout_state')).toHaveLength(101 * 9);
+  // Ten states of each, with the rollout of the first release; one of them holds.
+  expect(series('tidegate_rollout_state')).toHaveLength(101 * 10);
   expect(series('tidegate_rollout_state').filter((line) => line.endsWith(' 1'))).toHaveLength(101);
   expect(text).not.toMatch(/"\/[xy]"|devices\/z/);
 });

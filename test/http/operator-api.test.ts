@@ -54,6 +54,7 @@ test('before the repository was read the status has the same shape and says so',
       devices: {
         total: 0,
         status: { unknown: 0, registered: 0, pending: 0, inSync: 0, error: 0, drifted: 0 },
+        versions: [],
       },
       rollouts: [],
     },
