@@ -16,7 +16,8 @@ import { isObjectId, objectId } from '../objects.ts';
  *
  * Native `git gc` replaces packs under us: what isomorphic-git has cached names files that are gone, and it fails on any
  * index, also one it does not need, that vanishes between its listing and its opening. So a failure is believed only
- * when it came from a new cache and the packs were the same before and after.
+ * when it came from a new cache and the packs were the same before and after; and twice in a row, because the cache is shared: what
+ * another read has put into a new one may be older than our first listing, never than the second.
  */
 export function isomorphicObjects(commonDir: string, cacheBytesMax: number): ObjectReader {
   let packs = packCache();
@@ -37,6 +38,7 @@ export function isomorphicObjects(commonDir: string, cacheBytesMax: number): Obj
         throw new GitObjectError(oid, `an object id must be 40 hex digits, found "${oid}"`);
       if (packs.sizeBytes() > cacheBytesMax && packs.count() > 1) packs = packCache();
       let packsBefore: string | undefined;
+      let timesSame = 0;
       for (let attempt = 1; ; attempt += 1) {
         const used = packs;
         try {
@@ -45,7 +47,8 @@ export function isomorphicObjects(commonDir: string, cacheBytesMax: number): Obj
           // Of several reads that failed together, the first drops the cache and the others share the new one.
           if (packs === used) packs = packCache();
           const packsNow = await listPacks(commonDir);
-          const isLast = packsNow === packsBefore || attempt === READ_ATTEMPTS_MAX;
+          timesSame = packsNow === packsBefore ? timesSame + 1 : 0;
+          const isLast = timesSame === SAME_PACKS_NEEDED || attempt === READ_ATTEMPTS_MAX;
           if (isLast) throw unreadable(oid, commonDir, error);
           packsBefore = packsNow;
         }
@@ -55,6 +58,7 @@ export function isomorphicObjects(commonDir: string, cacheBytesMax: number): Obj
   };
 }
 
+const SAME_PACKS_NEEDED = 2;
 /** One `git gc` changes the folder of packs a few times, one pack after another. */
 const READ_ATTEMPTS_MAX = 20;
 
