@@ -5,10 +5,12 @@
 import type { Clock } from './clock.ts';
 import { assign } from './core/assign/assign.ts';
 import type { Fleet } from './core/model/desired.ts';
+import type { Instant } from './core/model/time.ts';
 import { createDocumentCache } from './documents/load.ts';
 import type { Forge } from './forge/forge.ts';
 import type { Git } from './git/git.ts';
 import { createApp } from './http/app.ts';
+import { censusApi } from './http/census-api.ts';
 import { createDeviceAnswers } from './http/device-answers.ts';
 import { deviceApi } from './http/device-api.ts';
 import { createDirectRoute, type DirectRoute } from './http/direct-route.ts';
@@ -21,6 +23,7 @@ import { webhook } from './http/webhook.ts';
 import { createNotifications, type NotificationPorts } from './notify/notifications.ts';
 import type { Ask } from './probes/ask.ts';
 import { createProber } from './probes/prober.ts';
+import { ratesIn } from './reconcile/census.ts';
 import { confirmedProgram } from './reconcile/confirmation.ts';
 import type { ReconcileEvent } from './reconcile/event.ts';
 import { createObserver, type Observer } from './reconcile/observer.ts';
@@ -144,6 +147,12 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
     onCounted: () => reconciler.wake(),
     fault: answers.fault,
   });
+  const censusNow = (now: Instant) => {
+    const { published, outcomes, seen } = state();
+    if (published === undefined) return undefined;
+    const rates = ratesIn(outcomes, [], seen?.exposures ?? new Map());
+    return observer.census({ program: published.program, now, rates });
+  };
   const requestId = createRequestIds(ports.randomHex);
   const app = createApp({
     deviceApi: deviceApi(ofDevices, answers),
@@ -154,7 +163,11 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
     metrics,
     requestId,
     onError: fault,
-    others: [observations, ...(ports.webhookSecret === undefined ? [] : [webhookOf(ports.webhookSecret)])],
+    others: [
+      observations,
+      censusApi({ clock, census: censusNow }),
+      ...(ports.webhookSecret === undefined ? [] : [webhookOf(ports.webhookSecret)]),
+    ],
     ...(ports.artifacts === undefined ? {} : { artifacts: ports.artifacts }),
     ...(ports.apiToken === undefined ? {} : { apiToken: ports.apiToken }),
   });

@@ -2,14 +2,16 @@
  * The branch `outcomes`: the record of what was decided, and the write-ahead log. A decision is a commit on exactly
  * the tip it was planned from; whoever loses that race plans anew, so the branch itself is the fence between replicas.
  */
-import type { RolloutName } from '../core/model/ids.ts';
+import type { Census } from '../core/model/census.ts';
+import type { CommitId, RolloutName, SnapshotId } from '../core/model/ids.ts';
 import type { Attempt, Outcomes } from '../core/model/outcome.ts';
 import type { Instant } from '../core/model/time.ts';
 import type { Decision } from '../core/plan/contract.ts';
+import { CENSUS_PATH, decodeCensus, encodeCensus } from '../documents/census.ts';
 import { decodeOutcome, encodeOutcome, outcomePath } from '../documents/outcome.ts';
 import { GitObjectError } from '../git/errors.ts';
 import type { Git, MoveResult, NewCommit, Oid, TreeEntry } from '../git/git.ts';
-import { readFiles, withChanges } from '../git/tree.ts';
+import { entryAt, readFiles, withChanges } from '../git/tree.ts';
 
 export const OUTCOMES_BRANCH = 'outcomes';
 
@@ -47,6 +49,15 @@ async function readAttempt(git: Git, file: { path: string; oid: Oid }): Promise<
   return decoded.attempt;
 }
 
+/** The last census that was recorded; undefined where there is none, or none that can be read. */
+export async function readCensus(git: Git, tip: Oid | undefined): Promise<Census | undefined> {
+  if (tip === undefined) return undefined;
+  const file = await entryAt(git, (await git.commit(tip)).tree, CENSUS_PATH);
+  if (file === undefined) return undefined;
+  const decoded = decodeCensus(new TextDecoder().decode(await git.blob(file.oid)));
+  return decoded.ok ? decoded.census : undefined;
+}
+
 /**
  * Commits decisions, one commit each, as one move of the branch from `tip`. The tip after it, or what kept the branch
  * from moving; then nothing is recorded.
@@ -62,33 +73,52 @@ export async function recordDecisions(
     flagsVersion: number;
     /** The commit of main that was in force. */
     inForce?: Oid;
+    /** Goes with the last decision; where nothing was decided, it is a commit of its own. */
+    census?:
+      | { readonly census: Census; readonly snapshot: SnapshotId; readonly commit: CommitId }
+      | undefined;
     sign?: NewCommit['sign'];
     /** Called when every object is written and no branch has moved yet. */
     onWritten?: () => void;
   },
 ): Promise<{ kind: 'recorded'; tip: Oid; commits: readonly Oid[] } | Exclude<MoveResult, { kind: 'moved' }>> {
-  const { tip, decisions, at } = given;
+  const { tip, decisions, at, census } = given;
   let parent = tip;
   const commits: Oid[] = [];
-  for (const decision of decisions) {
+
+  async function commit(changes: Map<string, Omit<TreeEntry, 'name'>>, message: string): Promise<void> {
     const base = parent === undefined ? undefined : (await git.commit(parent)).tree;
+    const tree = await withChanges(git, base, changes);
+    const parents = parent === undefined ? [] : [parent];
+    parent = await git.writeCommit({
+      tree,
+      parents,
+      message,
+      at,
+      ...(given.sign === undefined ? {} : { sign: given.sign }),
+    });
+    commits.push(parent);
+  }
+
+  const file = async (text: string) => ({
+    mode: '100644',
+    oid: await git.writeBlob(new TextEncoder().encode(text)),
+  });
+  for (const decision of decisions) {
     const changes = new Map<string, Omit<TreeEntry, 'name'>>();
-    const content = new TextEncoder().encode(encodeOutcome(decision.attempt));
-    changes.set(outcomePath(decision.attempt), { mode: '100644', oid: await git.writeBlob(content) });
+    changes.set(outcomePath(decision.attempt), await file(encodeOutcome(decision.attempt)));
     if (decision.kind === 'succeed') {
       // Linked from here, the known-good tree survives force-pushes of main and garbage collection.
       const { rollout, snapshot } = decision.attempt;
       changes.set(`known-good/${rollout}`, { mode: '040000', oid: snapshot });
     }
-    const tree = await withChanges(git, base, changes);
-    parent = await git.writeCommit({
-      tree,
-      parents: parent === undefined ? [] : [parent],
-      message: messageOf(decision, given),
-      at,
-      ...(given.sign === undefined ? {} : { sign: given.sign }),
-    });
-    commits.push(parent);
+    if (census !== undefined && decision === decisions.at(-1))
+      changes.set(CENSUS_PATH, await file(encodeCensus(census.census)));
+    await commit(changes, messageOf(decision, given));
+  }
+  if (census !== undefined && decisions.length === 0) {
+    const changes = new Map([[CENSUS_PATH, await file(encodeCensus(census.census))]]);
+    await commit(changes, censusMessage(census, given));
   }
   if (parent === undefined) throw new Error('no decisions to record');
   given.onWritten?.();
@@ -96,10 +126,31 @@ export async function recordDecisions(
   return moved.kind === 'moved' ? { kind: 'recorded', tip: parent, commits } : moved;
 }
 
-function messageOf(
-  decision: Decision,
-  { epoch, flagsVersion, inForce }: { epoch: number; flagsVersion: number; inForce?: Oid },
+interface Reached {
+  readonly epoch: number;
+  readonly flagsVersion: number;
+  readonly inForce?: Oid;
+}
+
+/** What every commit of ours ends with: how far the store was. */
+function reachedTrailers({ epoch, flagsVersion, inForce }: Reached): readonly string[] {
+  return [
+    ...(inForce === undefined ? [] : [`In-Force-Commit: ${inForce}`]),
+    `Flags-Version: ${flagsVersion}`,
+    `Epoch: ${epoch}`,
+  ];
+}
+
+function censusMessage(
+  { census, snapshot, commit }: { census: Census; snapshot: SnapshotId; commit: CommitId },
+  reached: Reached,
 ): string {
+  const { devices } = census;
+  const trailers = [`Snapshot: ${snapshot}`, `Desired-Commit: ${commit}`, ...reachedTrailers(reached)];
+  return `census of ${devices} ${devices === 1 ? 'device' : 'devices'}\n\n${trailers.join('\n')}\n`;
+}
+
+function messageOf(decision: Decision, reached: Reached): string {
   const { kind, attempt, summary, because, stage, verdict } = decision;
   const trailers = [
     `Decision: ${kind}`,
@@ -110,9 +161,7 @@ function messageOf(
     `Revision: ${attempt.revision}`,
     ...(stage === undefined ? [] : [`Stage: ${stage}`]),
     ...(verdict === undefined ? [] : [`Verdict: ${verdict}`]),
-    ...(inForce === undefined ? [] : [`In-Force-Commit: ${inForce}`]),
-    `Flags-Version: ${flagsVersion}`,
-    `Epoch: ${epoch}`,
+    ...reachedTrailers(reached),
   ];
   return `${[summary, ...(because === undefined ? [] : [because]), trailers.join('\n')].join('\n\n')}\n`;
 }

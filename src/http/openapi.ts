@@ -838,6 +838,29 @@ const paths: OpenApiDocument['paths'] = {
       },
     },
   },
+  '/api/census': {
+    get: {
+      operationId: 'takeCensus',
+      summary: 'How many devices have which tags',
+      description:
+        'As the branch `outcomes` has it in `census.json`, counted now; an answer is kept for a minute. Tags with too many values are left out of the cells, and `omitted` says how many they have. It names no device.',
+      tags: ['operators'],
+      security: OPERATOR,
+      responses: {
+        200: json(
+          'The census.',
+          object({
+            at: INSTANT,
+            devices: COUNT,
+            omitted: mapOf(COUNT),
+            rates: mapOf(object({ incidents: AMOUNT, deviceHours: AMOUNT })),
+            cells: arrayOf(object({ devices: COUNT, tags: mapOf(TEXT) })),
+          }),
+        ),
+        ...problems({ 401: BAD_TOKEN, 503: 'Nothing has been read yet.' }),
+      },
+    },
+  },
   '/api/events': {
     get: {
       operationId: 'listen',

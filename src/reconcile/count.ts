@@ -6,6 +6,8 @@ import { isExcluded, stageOf, unitIdOf } from '../core/assign/assign.ts';
 import { standingOf } from '../core/assign/standing.ts';
 import { subjectOf } from '../core/assign/subject.ts';
 import { count, emptyTally, type Tally } from '../core/assign/tally.ts';
+import { createCensusTaking } from '../core/estimate/census.ts';
+import type { BaselineRate, Census } from '../core/model/census.ts';
 import type { DeviceRecord } from '../core/model/device.ts';
 import type { Score } from '../core/model/ids.ts';
 import type { Cluster, StageCounts } from '../core/model/outcome.ts';
@@ -20,7 +22,15 @@ import type { Reading } from '../store/store.ts';
 /** What is asked of the whole fleet. */
 export type CountRequest =
   | { readonly kind: 'count'; readonly program: Program; readonly now: Instant }
-  | { readonly kind: 'answer'; readonly want: Want; readonly program: Program; readonly now: Instant };
+  | { readonly kind: 'answer'; readonly want: Want; readonly program: Program; readonly now: Instant }
+  | CensusRequest;
+
+export interface CensusRequest {
+  readonly kind: 'census';
+  readonly program: Program;
+  readonly now: Instant;
+  readonly rates: Readonly<Record<string, BaselineRate>>;
+}
 
 /** Silent devices that a pause names. */
 const UNDECIDED_MAX = 100;
@@ -46,6 +56,18 @@ export async function answerFrom(pages: Pages, want: Want, program: Program, now
     case 'population':
       return whoEnters(pages, { want, program, rollout, now });
   }
+}
+
+/** How many devices have which tags, as operators see them. */
+export async function takeCensus(pages: Pages, { program, now, rates }: CensusRequest): Promise<Census> {
+  const taking = createCensusTaking();
+  for await (const page of pages) {
+    for (const device of page) {
+      const { retired, tags } = subjectOf(program, device);
+      if (!retired) taking.add(tags);
+    }
+  }
+  return taking.taken({ at: now, rates });
 }
 
 interface Within {

@@ -4,17 +4,19 @@
  */
 import { Worker } from 'node:worker_threads';
 import type { Tally } from '../core/assign/tally.ts';
+import type { Census } from '../core/model/census.ts';
 import type { Program } from '../core/model/program.ts';
 import type { Instant } from '../core/model/time.ts';
 import type { Answer, Want } from '../core/plan/contract.ts';
 import type { Store, StorePlace } from '../store/store.ts';
-import { answerFrom, type CountRequest, countFleet } from './count.ts';
-import type { CountMessage } from './count-worker.ts';
+import { answerFrom, type CensusRequest, type CountRequest, countFleet, takeCensus } from './count.ts';
+import type { Counted, CountMessage } from './count-worker.ts';
 
 export interface Counter {
   /** Counts all devices as of one position of the feed, which `begun` is told before the counting begins. */
   count(program: Program, now: Instant, begun: (position: number) => void): Promise<Tally>;
   answer(want: Want, program: Program, now: Instant): Promise<Answer>;
+  census(request: Omit<CensusRequest, 'kind'>): Promise<Census>;
   close(): Promise<void>;
 }
 
@@ -41,6 +43,10 @@ function countHere(store: Pick<Store, 'read'>): Counter {
       const reading = await store.read();
       return await answerFrom(reading.pages(), want, program, now).finally(() => reading.close());
     },
+    async census(request) {
+      const reading = await store.read();
+      return await takeCensus(reading.pages(), { kind: 'census', ...request }).finally(() => reading.close());
+    },
     async close() {
       // There is nothing to end.
     },
@@ -59,11 +65,11 @@ function countInThread(start: () => Worker): Counter {
     return turn;
   }
 
-  function ask(request: CountRequest, begun: (position: number) => void): Promise<Tally | Answer> {
+  function ask(request: CountRequest, begun: (position: number) => void): Promise<Counted> {
     if (closed) return Promise.reject(new Error('the fleet is no longer counted: the server stops'));
     thread ??= start();
     const worker = thread;
-    return new Promise<Tally | Answer>((resolve, reject) => {
+    return new Promise<Counted>((resolve, reject) => {
       const onMessage = (message: CountMessage) => {
         if (message.kind === 'begun') return begun(message.position);
         settle();
@@ -96,6 +102,8 @@ function countInThread(start: () => Worker): Counter {
       inTurn(() => ask({ kind: 'count', program, now }, begun) as Promise<Tally>),
     answer: (want, program, now) =>
       inTurn(() => ask({ kind: 'answer', want, program, now }, () => undefined) as Promise<Answer>),
+    census: (request) =>
+      inTurn(() => ask({ kind: 'census', ...request }, () => undefined) as Promise<Census>),
     async close() {
       closed = true;
       await thread?.terminate();

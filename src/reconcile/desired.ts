@@ -5,7 +5,6 @@
 import type { DesiredState, Operations } from '../core/model/desired.ts';
 import type { CommitId } from '../core/model/ids.ts';
 import type { Outcomes } from '../core/model/outcome.ts';
-import { changedDistributionSets } from '../core/plan/immutability.ts';
 import {
   type DocumentCache,
   type LoadedState,
@@ -21,6 +20,7 @@ import type { Commit, Git } from '../git/git.ts';
 import { firstParentLog } from '../git/tree.ts';
 import { inTurns } from '../turns.ts';
 import { withSigners } from './approvals.ts';
+import { changedSets } from './changed-sets.ts';
 import { acceptedCommit, type CommitPolicy } from './commit-policy.ts';
 import { frozenStages } from './frozen-stages.ts';
 import { mootOperations } from './moot-operations.ts';
@@ -167,18 +167,7 @@ async function readDesired(
   const files = await readDocuments(git, { tree: commit.tree, folder: 'fleet', cache });
   const { desired, problems, paths, distributionSetFiles } = await inTurns(loadingDesired(files, snapshot));
   if (desired === undefined) return { desired, paths, problems };
-  const changed = changedDistributionSets(desired, given.outcomes).map(
-    ({ name, attempt }): Problem => ({
-      file: distributionSetFiles.get(name) ?? 'fleet/distribution-sets',
-      line: 1,
-      column: 1,
-      rule: 'immutable-distribution-set',
-      severity: 'error',
-      message:
-        `distribution set ${name} differs from the one that attempt ${attempt.attempt} of ${attempt.rollout} installed; ` +
-        'give what you changed a new version, or restore the file',
-    }),
-  );
+  const changed = changedSets({ desired, distributionSetFiles }, given.outcomes);
   return changed.length === 0
     ? { desired, paths, problems }
     : { desired: undefined, paths, problems: [...problems, ...changed] };

@@ -5,12 +5,14 @@
 import { isDeepStrictEqual } from 'node:util';
 import { standingOf } from '../core/assign/standing.ts';
 import { add, count, emptyTally, type Tally } from '../core/assign/tally.ts';
+import type { Census } from '../core/model/census.ts';
 import type { Program } from '../core/model/program.ts';
 import { type DurationMs, type Instant, MINUTE } from '../core/model/time.ts';
 import type { Answer, Want } from '../core/plan/contract.ts';
 import { rampDone } from '../core/select/admission.ts';
 import type { DeviceChange, Following, Store } from '../store/store.ts';
 import { createTurns } from '../turns.ts';
+import type { CensusRequest } from './count.ts';
 import { createCounter } from './counter.ts';
 
 export interface Observer {
@@ -18,6 +20,8 @@ export interface Observer {
   tallyUnder(program: Program, now: Instant): Promise<Tally>;
   /** Looks the answer up in the whole fleet. */
   answer(want: Want, program: Program, now: Instant): Promise<Answer>;
+  /** How many devices have which tags. */
+  census(request: Omit<CensusRequest, 'kind'>): Promise<Census>;
   close(): Promise<void>;
 }
 
@@ -99,6 +103,7 @@ export function createObserver(store: Store, onChange: () => void = () => undefi
     },
 
     answer: (want, program, now) => counter.answer(want, program, now),
+    census: (request) => counter.census(request),
 
     async close() {
       await counter.close();

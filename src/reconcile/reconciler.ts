@@ -10,6 +10,7 @@ import type { Clock, SteadyClock } from '../clock.ts';
 import type { Tally } from '../core/assign/tally.ts';
 import { emptyTally } from '../core/assign/tally.ts';
 import type { Probe, Sample } from '../core/gates/probe.ts';
+import type { Census } from '../core/model/census.ts';
 import type { DesiredState } from '../core/model/desired.ts';
 import type { CommitId } from '../core/model/ids.ts';
 import type { Outcomes } from '../core/model/outcome.ts';
@@ -35,6 +36,7 @@ import { signSsh, sshPublicKey } from '../trust/ssh-signature.ts';
 import type { RepositoryState } from '../trust/tuf/repository.ts';
 import { createTurns } from '../turns.ts';
 import type { Announcer } from './announcer.ts';
+import { createCensusKeeper } from './census.ts';
 import type { CommitPolicy } from './commit-policy.ts';
 import { readWanted, type Wanted } from './desired.ts';
 import type { ReconcileEvent } from './event.ts';
@@ -192,6 +194,7 @@ export function createReconciler(
     gates: new Map(),
     tally: emptyTally(),
   };
+  const census = createCensusKeeper(git, observer);
   const measuring = createMeasuring(store, () => ports.prober?.samples() ?? NO_SAMPLES);
   const wakeups = createWakeups(clock);
   const restorer = createRestorer({
@@ -369,7 +372,8 @@ export function createReconciler(
   ): Promise<{ kind: 'lost' } | { kind: 'recorded'; count: number; hold?: Hold }> {
     const { repository, decisions, now } = made;
     if (repository.hold !== undefined) return { kind: 'recorded', count: 0, hold: repository.hold };
-    if (decisions.length === 0) return { kind: 'recorded', count: 0 };
+    const taken = await censusFor(desired, made);
+    if (decisions.length === 0 && taken === undefined) return { kind: 'recorded', count: 0 };
     // The version that publishing these decisions will have.
     const epoch = publication.nextVersion(now);
     const flagsVersion = publication.flagsVersion();
@@ -381,6 +385,7 @@ export function createReconciler(
       epoch,
       flagsVersion,
       inForce: desired.commit,
+      census: taken && { census: taken, snapshot: desired.snapshot, commit: desired.commit },
       sign,
       onWritten,
     };
@@ -391,6 +396,7 @@ export function createReconciler(
       return { kind: 'recorded', count: 0, hold: { by: 'record', reason } };
     }
     step('recorded', decisions);
+    if (taken !== undefined) census.recorded(taken);
     const outcomes = applyDecisions(repository.outcomes, decisions);
     state = { ...state, outcomes, tip: result.tip };
     for (const [index, decision] of decisions.entries()) {
@@ -401,6 +407,23 @@ export function createReconciler(
     await publish(desired, outcomes, now);
     step('opened', decisions);
     return { kind: 'recorded', count: decisions.length };
+  }
+
+  /** It is for people who plan: what is decided does not wait for it where it cannot be taken. */
+  async function censusFor(
+    desired: DesiredState,
+    { repository, decisions, now }: { repository: Recorded; decisions: readonly Decision[]; now: Instant },
+  ): Promise<Census | undefined> {
+    const { tip, outcomes } = repository;
+    const exposures = state.seen?.exposures ?? new Map();
+    const program = () => publication.programOf(desired, outcomes);
+    try {
+      return await census.due({ tip, decisions, program, outcomes, exposures, now });
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      onEvent({ kind: 'failed', at: now, message: `no census could be taken: ${message}` });
+      return undefined;
+    }
   }
 
   /** From when on decisions are announced: not those that were there before anybody was to be told. */

@@ -1,10 +1,12 @@
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import fc from 'fast-check';
 import { beforeEach, expect, test } from 'vitest';
+import type { Census } from '../../src/core/model/census.ts';
 import { ATTEMPT_STATES } from '../../src/core/model/device.ts';
 import type { DeviceId } from '../../src/core/model/ids.ts';
 import { HOUR, MINUTE } from '../../src/core/model/time.ts';
 import { createApp } from '../../src/http/app.ts';
+import { censusApi } from '../../src/http/census-api.ts';
 import { createEventHub } from '../../src/http/events.ts';
 import { createMetrics } from '../../src/http/metrics.ts';
 import { observationsApi } from '../../src/http/observations-api.ts';
@@ -35,6 +37,7 @@ beforeEach(() => {
       throw error;
     },
     others: [
+      censusApi({ clock: fleet.clock, census: (at) => Promise.resolve(censusAt(at)) }),
       webhook({ secret: SECRET, clock: fleet.clock, onPush: () => undefined }),
       observationsApi({
         fleet: () => ({ name: 'hvac' }),
@@ -51,6 +54,14 @@ beforeEach(() => {
       }),
     ],
   });
+});
+
+const censusAt = (at: number): Census => ({
+  at,
+  devices: 3,
+  omitted: { serial: 6000 },
+  rates: { crash: { incidents: 2, deviceHours: 480.5 } },
+  cells: [{ tags: { product: 'kiosk' }, devices: 3 }],
 });
 
 // Schemas, with objects closed: a member that is not described is a mistake here, though clients are to ignore it.
@@ -150,6 +161,7 @@ test('answers of an empty server are as described', async () => {
     '/api/rollouts',
     '/api/snapshots',
     '/api/devices',
+    '/api/census',
     '/healthz',
     '/readyz',
     '/metrics',
