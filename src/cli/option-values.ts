@@ -44,3 +44,12 @@ export function amount(text: string): number {
   if (/^(0|[1-9][0-9]{0,11})(\.[0-9]{1,2})?$/.test(text)) return Number(text);
   throw new InvalidArgumentError('It must be an amount as 200 or 0.50, without a sign or separators.');
 }
+
+/** A size in kilobytes of 1024 bytes: 512KB, 1.8MB. */
+export function kilobytes(text: string): number {
+  const [, amount, unit] = /^([0-9]{1,9}(?:\.[0-9]{1,6})?) ?(KB|MB|GB)$/i.exec(text) ?? [];
+  const factors: Readonly<Record<string, number>> = { KB: 1, MB: 1024, GB: 1024 * 1024 };
+  const size = Number(amount) * (factors[unit?.toUpperCase() ?? ''] ?? Number.NaN);
+  if (size > 0) return size;
+  throw new InvalidArgumentError('It must be a size as 512KB, 1.8MB or 2GB.');
+}

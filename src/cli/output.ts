@@ -5,6 +5,8 @@
 import { styleText } from 'node:util';
 import { formatDuration, formatInstant, type Instant, SECOND } from '../core/model/time.ts';
 
+export { formatCount, formatPercent, plural } from '../core/words.ts';
+
 export interface Output {
   write(text: string): void;
   /** Lines, each with a newline behind it. */
@@ -189,22 +191,6 @@ export function formatRelative(at: Instant, now: Instant): string {
   const duration = Math.round((at - now) / SECOND) * SECOND;
   if (duration === 0) return 'now';
   return duration > 0 ? `in ${formatDuration(duration)}` : `${formatDuration(-duration)} ago`;
-}
-
-/** `1,250`: the same on every machine, whatever its locale. */
-export function formatCount(count: number): string {
-  return count.toLocaleString('en-US');
-}
-
-/** A ratio as `95.02%`: to two decimals, or four where those would say nothing or everything. */
-export function formatPercent(ratio: number): string {
-  const percent = ratio * 100;
-  return `${Number(percent.toFixed(percent < 1 || percent > 99 ? 4 : 2))}%`;
-}
-
-/** `1 device`, `1,250 devices`. */
-export function plural(count: number, noun: string): string {
-  return `${formatCount(count)} ${noun}${count === 1 ? '' : 's'}`;
 }
 
 /** An object id short enough for a table, and long enough for git to find it. */

@@ -10,7 +10,15 @@ import { BUG_CLASSES } from '../core/estimate/duration.ts';
 import type { ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
 import type { EntryOptions } from './operation-entry.ts';
-import { amount, duration, percentage, ratio, wholeNumber, wholeNumberOrNone } from './option-values.ts';
+import {
+  amount,
+  duration,
+  kilobytes,
+  percentage,
+  ratio,
+  wholeNumber,
+  wholeNumberOrNone,
+} from './option-values.ts';
 
 /** `onExit` is told how the command that was run ended. */
 export function createProgram(io: Io, onExit: (code: ExitCode) => void): Command {
@@ -20,6 +28,8 @@ export function createProgram(io: Io, onExit: (code: ExitCode) => void): Command
     .configureHelp({ helpWidth: io.out.width ?? 80 })
     .configureOutput({ writeOut: (text) => io.out.write(text), writeErr: (text) => io.err.write(text) })
     .exitOverride()
+    // What comes after the name of a command is that command's, also where the command above it has an option of that name.
+    .enablePositionalOptions()
     .showHelpAfterError('(--help shows examples)')
     .addHelpText('after', EXIT_CODES);
   const ends = async (running: Promise<ExitCode>) => onExit(await running);
@@ -189,7 +199,38 @@ function addServing(program: Command, io: Io, ends: Ends): void {
 
 /** What a rollout would take and cost, before anything is committed. */
 function addPlan(program: Command, io: Io, ends: Ends): void {
-  const plan = command(program, 'plan', 'how long stages are to last, and whether waiting pays');
+  const plan = command(program, 'plan', 'what a change to the fleet would do if it were merged now')
+    .enablePositionalOptions()
+    .argument('[path]', 'root of the working folder of a fleet repository', '.')
+    .option('--base <revision>', 'what it is compared with, where the two parted (default: the branch)')
+    .addOption(branch())
+    .addOption(
+      new Option(
+        '--devices <file>',
+        'the fleet: JSON, JSON lines, CSV with the column id, or a DeviceList',
+      ).conflicts(['server', 'census']),
+    )
+    .addOption(
+      new Option('--server <url>', 'take the census of a running server (TIDEGATE_API_TOKEN)').conflicts(
+        'census',
+      ),
+    )
+    .option('--census <file>', 'a census, as the branch outcomes has it in census.json')
+    .addOption(
+      new Option('--format <format>', 'for people, for a pull request, or for programs')
+        .choices(['text', 'markdown', 'json'])
+        .default('text'),
+    )
+    .addHelpText(
+      'after',
+      examples(
+        'plan',
+        'plan ~/fleet --base origin/main',
+        'plan --devices inventory.csv --format markdown',
+        'plan --server https://fleet.example --format json | jq .proposal.rollouts',
+      ),
+    )
+    .action(async (path, options) => ends((await import('./plan.ts')).run({ path, ...options }, io)));
 
   const stage = command(plan, 'duration', 'how long a stage must last for a bug to show in it')
     .requiredOption('--devices <number>', 'devices in the stage', wholeNumber)
@@ -251,6 +292,33 @@ function addPlan(program: Command, io: Io, ends: Ends): void {
       ),
     )
     .action(async (options) => ends((await import('./plan-cost.ts')).run(options, io)));
+
+  command(
+    plan,
+    'traffic',
+    'whether deltas pay: what full images and deltas move in a year, and what that costs',
+  )
+    .requiredOption('--devices <number>', 'devices that are updated', wholeNumber)
+    .requiredOption('--size <size>', 'of a full image: 512KB, 1.8MB', kilobytes)
+    .requiredOption('--changed <percentage>', 'the share of it that differs between releases', percentage)
+    .option('--overhead <share>', 'what a delta has on top of that, as a share of it', ratio, 0)
+    .option('--retries <share>', 'the share of downloads that is begun again', ratio, 0)
+    .option('--updates-per-year <number>', 'releases in a year', wholeNumber, 4)
+    .option('--cost-per-mb <dollars>', 'what a megabyte costs', amount, 0)
+    .option('--tooling <dollars>', 'what making deltas costs in a year', amount, 0)
+    .addOption(
+      new Option('--worth-below <percentage>', 'a delta of this share of a full image is not worth making')
+        .argParser(percentage)
+        .default(0.5, '50%'),
+    )
+    .addOption(format())
+    .addHelpText(
+      'after',
+      examples(
+        'plan traffic --devices 15000 --size 512KB --changed 15% --overhead 8% --retries 3% --cost-per-mb 0.50 --tooling 2000',
+      ),
+    )
+    .action(async (options) => ends((await import('./plan-traffic.ts')).run(options, io)));
 }
 
 /** Stage plans and gates that come with Tidegate. */

@@ -1,11 +1,11 @@
 /** `tidegate snapshot diff`: which documents differ between two snapshots, and what that means for devices. */
 import { changedPaths } from '../git/tree.ts';
+import { type FlagChange, flagChanges } from '../proposal/flag-changes.ts';
+import { fleetChanges, type RolloutChange, rolloutChanges } from '../proposal/rollout-changes.ts';
 import { EXIT, type ExitCode } from './errors.ts';
-import { type FlagChange, flagChanges } from './flag-changes.ts';
 import type { Io } from './io.ts';
 import { type Output, plural, printable, type Style, shortOid, wrap } from './output.ts';
 import { findSnapshot, openFleetRepository, type RepositoryOptions, readContent } from './repository.ts';
-import { fleetChanges, type RolloutChange, rolloutChanges } from './rollout-changes.ts';
 
 export interface SnapshotDiffOptions extends RepositoryOptions {
   readonly before: string;

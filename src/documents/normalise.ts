@@ -15,6 +15,7 @@ import { normaliseGate } from './gates.ts';
 import { checkTimeZone, normaliseWindow, reportSleepers } from './install-window.ts';
 import { createMemory } from './memory.ts';
 import { receiversOf } from './notifications.ts';
+import { planningOf } from './planning.ts';
 import { show, withoutColumn } from './problem.ts';
 import { parseInstant, parseShare, parseSize, parseThreshold } from './quantity.ts';
 import { type Index, type ResolvedRollout, resolveGates, type Written } from './references.ts';
@@ -58,6 +59,7 @@ export function normaliseFleet(
     timezone: spec.timezone ?? DEFAULTS.timezone,
     require: spec.require ?? [],
     ...(notifications.length === 0 ? {} : { notifications }),
+    ...(spec.planning === undefined ? {} : { planning: planningOf(spec.planning) }),
   };
   checkTimeZone(fleet.timezone, { document, path: ['spec', 'timezone'] }, report);
   if (spec.freeze === undefined) return fleet;

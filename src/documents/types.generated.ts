@@ -19,6 +19,14 @@ export type Duration = string;
  */
 export type Instant = string;
 /**
+ * A percentage; 0% is none. A millionth of the fleet is the smallest step.
+ */
+export type Share = string;
+/**
+ * The name of a tag that devices carry.
+ */
+export type TagName = string;
+/**
  * A distribution set's name: product, @ and version.
  */
 export type DistributionSetName = string;
@@ -42,10 +50,6 @@ export type GateEntry = GateRule | GateExpression;
  * A CEL expression over the signals of a device's latest report; durations are written as 10s. A signal that is missing never passes.
  */
 export type GateExpression = string;
-/**
- * A percentage; 0% is none. A millionth of the fleet is the smallest step.
- */
-export type Share = string;
 /**
  * What a breach does, by how many times what is normal it is.
  *
@@ -90,10 +94,6 @@ export type Soak =
  * A share of the stage's devices, or a count of them. A count of 1 as error threshold means: any failure.
  */
 export type Threshold = string | number;
-/**
- * The name of a tag that devices carry.
- */
-export type TagName = string;
 /**
  * The slowest kind of bug that has to show before a stage may pass: catastrophic ones take at least 6h, moderate ones 48h, rare ones 7d. A soak that is shorter becomes that long.
  */
@@ -217,6 +217,49 @@ export interface Fleet {
      * @maxItems 16
      */
     require?: Name[];
+    /**
+     * What tidegate plan reckons with and cannot know: how often things happen anyway, and what going back costs. Devices get nothing of it.
+     */
+    planning?: {
+      /**
+       * How often each event happens on a device when nothing is wrong. A gate with a rate of its own goes by that; without either, plans go by what the fleet has reported.
+       */
+      rates?: {
+        /**
+         * Incidents per device and hour (/h) or day (/d).
+         */
+        [k: string]: string;
+      };
+      installTime?: Duration;
+      analysisTime?: Duration;
+      rollbackFailures?: Share;
+      /**
+       * How many tickets support takes in a day.
+       */
+      supportCapacity?: number;
+      /**
+       * What a device's link carries.
+       */
+      link?: string;
+      /**
+       * How many times the time at the link's rate a download takes, with protocols and pauses.
+       */
+      transferOverhead?: number;
+      retries?: Share;
+      /**
+       * What a delta has of a full image, where devices can apply deltas.
+       */
+      delta?: {
+        changed: Share;
+        overhead?: Share;
+      };
+      /**
+       * Tags of which the first stage should have every value that the fleet has: what it does not have, it cannot find.
+       *
+       * @maxItems 8
+       */
+      coverTags?: TagName[];
+    };
   };
 }
 /**

@@ -69,10 +69,12 @@ test('the README shows every command, and none that does not exist', () => {
   expect([...shown].sort()).toEqual(leaves(program).sort());
 });
 
+/** What can be run: a command that takes arguments may have others below it. */
 function leaves(command: Command): string[] {
-  return command.commands.flatMap((each) =>
-    each.commands.length === 0 ? [each.name()] : leaves(each).map((inner) => `${each.name()} ${inner}`),
-  );
+  return command.commands.flatMap((each) => {
+    const below = leaves(each).map((inner) => `${each.name()} ${inner}`);
+    return below.length === 0 || each.registeredArguments.length > 0 ? [each.name(), ...below] : below;
+  });
 }
 
 test('every decision is in the list of decisions, under its own title', async () => {

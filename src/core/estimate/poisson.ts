@@ -29,7 +29,7 @@ function sumFrom(start: number, mean: number, direction: 1 | -1): number {
 }
 
 /** ln n! for a whole n ≥ 0. */
-function lnFactorial(n: number): number {
+export function lnFactorial(n: number): number {
   if (n > FACTORIAL_MAX)
     return n * Math.log(n) - n + Math.log(2 * Math.PI * n) / 2 + 1 / (12 * n) - 1 / (360 * n ** 3);
   let product = 1;

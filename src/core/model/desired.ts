@@ -6,6 +6,7 @@ import type { Flag } from './flag.ts';
 import type { Gate } from './gate.ts';
 import type { CommitId, DeviceId, Revision, RolloutName, SnapshotId } from './ids.ts';
 import type { Manifest } from './manifest.ts';
+import type { Planning } from './planning.ts';
 import type { Receiver } from './receiver.ts';
 import type { DurationMs, Instant } from './time.ts';
 
@@ -36,6 +37,8 @@ export interface Fleet {
   readonly freeze?: { readonly until: Instant; readonly except: readonly RolloutName[] };
   /** Who is told of decisions and deadlines. */
   readonly notifications?: readonly Receiver[];
+  /** What plans reckon with. */
+  readonly planning?: Planning;
 }
 
 export interface DeviceOverride {

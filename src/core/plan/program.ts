@@ -14,19 +14,30 @@ import type {
 import { isEmergency } from './emergency.ts';
 import { isOffering, rampClock } from './ramp.ts';
 
-export function buildProgram(desired: DesiredState, outcomes: Outcomes): Program {
+/** A rollout and everything that was tried of it. */
+interface Precedent {
+  readonly rollout: Rollout;
+  readonly attempts: readonly Attempt[];
+}
+
+/** Of two that match a device the first one has it: larger priority; equal: the more recently created, then the name in ascending order. */
+export function byPrecedence({ rollouts }: Pick<DesiredState, 'rollouts'>, outcomes: Outcomes): Precedent[] {
   // A rollout without an attempt gives nothing yet, but who shadows it must be known before its first stage opens.
-  const rollouts = [...desired.rollouts.values()].map((rollout) => {
-    const attempts = outcomes.get(rollout.name) ?? [];
-    return { rollout, attempts, createdAt: attempts[0]?.createdAt ?? Number.POSITIVE_INFINITY };
-  });
-  // Larger priority first; equal: the more recently created, then the name in ascending order.
-  rollouts.sort(
-    (a, b) =>
-      b.rollout.priority - a.rollout.priority ||
-      b.createdAt - a.createdAt ||
-      (a.rollout.name < b.rollout.name ? -1 : 1),
-  );
+  return [...rollouts.values()]
+    .map((rollout) => {
+      const attempts = outcomes.get(rollout.name) ?? [];
+      return { rollout, attempts, createdAt: attempts[0]?.createdAt ?? Number.POSITIVE_INFINITY };
+    })
+    .sort(
+      (a, b) =>
+        b.rollout.priority - a.rollout.priority ||
+        // Two that were never tried are as recent as each other: infinities have no difference.
+        (a.createdAt === b.createdAt ? 0 : b.createdAt - a.createdAt) ||
+        (a.rollout.name < b.rollout.name ? -1 : 1),
+    );
+}
+
+export function buildProgram(desired: DesiredState, outcomes: Outcomes): Program {
   const known = new Set<Revision>();
   const products = new Set<string>();
   for (const { revision, manifest } of [...outcomes.values()].flat()) {
@@ -35,7 +46,7 @@ export function buildProgram(desired: DesiredState, outcomes: Outcomes): Program
   }
   return {
     fleet: desired.fleet.name,
-    rollouts: rollouts.map(({ rollout, attempts }) => programOf(rollout, attempts)),
+    rollouts: byPrecedence(desired, outcomes).map(({ rollout, attempts }) => programOf(rollout, attempts)),
     devices: Object.fromEntries(desired.devices),
     pollIntervalMs: desired.fleet.pollIntervalMs,
     timezone: desired.fleet.timezone,

@@ -24,6 +24,8 @@ export interface Condition {
   matches(device: Targeted): boolean;
   /** What a device must have to be matched; the more there is, the fewer devices come into question. */
   readonly needs: readonly Need[];
+  /** The tags that it looks at; undefined among them: the device's id. */
+  readonly reads: ReadonlySet<string | undefined>;
 }
 
 /** As much of a device as a condition may look at. */
@@ -50,6 +52,7 @@ export const parseCondition = remember((source: string): ParsedCondition => {
       canonical: format(expression),
       matches: compile(expression),
       needs: needsOf(expression),
+      reads: new Set(operandsOf(expression)),
     };
     return { ok: true, condition };
   });
@@ -352,6 +355,20 @@ function compile(expression: Expression): (device: Targeted) => boolean {
       const parts = expression.parts.map(compile);
       return (device) => parts.some((part) => part(device));
     }
+  }
+}
+
+function operandsOf(expression: Expression): readonly (string | undefined)[] {
+  switch (expression.kind) {
+    case 'every':
+      return [];
+    case 'not':
+      return operandsOf(expression.inner);
+    case 'and':
+    case 'or':
+      return expression.parts.flatMap(operandsOf);
+    default:
+      return [expression.operand.tag];
   }
 }
 

@@ -8,7 +8,7 @@ import { shortRevision } from '../core/model/ids.ts';
 import type { Receiver } from '../core/model/receiver.ts';
 import { formatDuration, formatInstant } from '../core/model/time.ts';
 import { formatShare, formatSize, formatThreshold } from '../core/select/size.ts';
-import { plural } from './output.ts';
+import { plural } from '../core/words.ts';
 
 export interface RolloutChange {
   readonly rollout: string;
@@ -66,6 +66,8 @@ const FLEET_FIELDS: Fields<Fleet> = {
     'notifications',
     ({ notifications = [] }) => notifications.map(receiverText).join('; ') || 'none',
   ],
+  // Plans reckon with it, and devices get nothing of it.
+  planning: undefined,
 };
 
 function receiverText({ address, format, on }: Receiver): string {

@@ -1,0 +1,131 @@
+/**
+ * Reads what a proposal is made of from a working folder and the repository around it: the documents as they lie there, those of the
+ * commit that they are compared with, and the record. Nothing is fetched and nothing is written.
+ */
+
+import type { Census } from '../core/model/census.ts';
+import type { DesiredState, Operations } from '../core/model/desired.ts';
+import type { CommitId, SnapshotId } from '../core/model/ids.ts';
+import type { Outcomes } from '../core/model/outcome.ts';
+import { readFolder as readWorkingFolder } from '../documents/folder.ts';
+import { type LoadedState, loadDesired, loadOperations, type SourceFile } from '../documents/load.ts';
+import type { Problem } from '../documents/problem.ts';
+import { OUTCOMES_BRANCH, readCensus, readOutcomes } from '../fleet-repo/outcomes.ts';
+import { readSnapshot } from '../fleet-repo/snapshot.ts';
+import { GitRepositoryError } from '../git/errors.ts';
+import type { Git, Oid } from '../git/git.ts';
+import { openRepository } from '../git/local.ts';
+import { mergeBase, resolveRevision } from '../git/revision.ts';
+import { ProposalError } from './errors.ts';
+
+export interface Checkout {
+  readonly files: readonly SourceFile[];
+  readonly head: LoadedState;
+  readonly operations: Operations;
+  readonly operationProblems: readonly Problem[];
+  /** Undefined where there is nothing to compare with. */
+  readonly base: BaseState | undefined;
+  readonly record: Record;
+}
+
+export interface BaseState {
+  /** As it was named: `origin/main`. */
+  readonly name: string;
+  readonly commit: CommitId;
+  readonly snapshot: SnapshotId;
+  /** Undefined where its documents have errors: then there is nothing to compare with but files. */
+  readonly desired: DesiredState | undefined;
+  readonly files: readonly SourceFile[];
+}
+
+interface Record {
+  /** Where it was found: `origin/outcomes`. Undefined: nothing has been recorded yet, or it was not fetched. */
+  readonly name?: string;
+  readonly outcomes: Outcomes;
+  readonly census: Census | undefined;
+}
+
+export interface CheckoutOptions {
+  readonly path: string;
+  /** Where to compare from; unless given, the branch as the remote has it, else as it is here. */
+  readonly base: string | undefined;
+  readonly branch: string;
+}
+
+/** Throws {@link ProposalError} where a base was named that is not there. */
+export async function readCheckout(options: CheckoutOptions): Promise<Checkout> {
+  const files = await readWorkingFolder(options.path);
+  // What lies in a folder has no id yet.
+  const head = loadDesired(files, { snapshot: '' as SnapshotId, commit: '' as CommitId });
+  const { operations, problems: operationProblems } = loadOperations(files);
+  const around = await inRepository(options);
+  return { files, head, operations, operationProblems, ...around };
+}
+
+async function inRepository(options: CheckoutOptions): Promise<Pick<Checkout, 'base' | 'record'>> {
+  const { path, base } = options;
+  let repository: Git;
+  try {
+    repository = await openRepository(path);
+  } catch (error) {
+    if (!(error instanceof GitRepositoryError)) throw error;
+    if (base !== undefined)
+      throw new ProposalError(
+        `there is no git repository in ${path}, so nothing to compare with; leave --base out`,
+        error,
+      );
+    return { base: undefined, record: { outcomes: new Map(), census: undefined } };
+  }
+  try {
+    return { base: await baseOf(repository, options), record: await recordOf(repository, path) };
+  } finally {
+    await repository.close();
+  }
+}
+
+async function baseOf(repository: Git, options: CheckoutOptions): Promise<BaseState | undefined> {
+  const { path } = options;
+  const named = await baseCommit(repository, options);
+  if (named === undefined) return undefined;
+  const snapshot = await readSnapshot(repository, await repository.commit(named.oid));
+  if (snapshot === undefined) {
+    if (options.base === undefined) return undefined;
+    throw new ProposalError(
+      `${named.name} has no folder fleet/ in ${path}, so there is nothing to compare with; name a commit that has one, or leave --base out`,
+    );
+  }
+  const { desired } = loadDesired(snapshot.files, snapshot);
+  return { name: named.name, desired, ...snapshot };
+}
+
+/** Where the work branched off: what the branch has got since is nobody's proposal here. */
+async function baseCommit(
+  repository: Git,
+  { path, base, branch }: CheckoutOptions,
+): Promise<{ readonly name: string; readonly oid: Oid } | undefined> {
+  const head = await resolveRevision(repository, path, 'HEAD');
+  for (const name of base === undefined ? [`origin/${branch}`, branch] : [base]) {
+    const found = await resolveRevision(repository, path, name);
+    if (found.kind === 'unknown') {
+      if (base === undefined) continue;
+      const next = found.isShallow
+        ? 'this copy has only part of the history: fetch the rest (in a workflow: actions/checkout with fetch-depth: 0)'
+        : 'fetch it (in a workflow: actions/checkout with fetch-depth: 0), or name another';
+      throw new ProposalError(`there is no commit "${base}" in ${path} to compare with; ${next}`);
+    }
+    const parted = head.kind === 'found' ? await mergeBase(path, [found.oid, head.oid]) : undefined;
+    return { name, oid: parted ?? found.oid };
+  }
+  return undefined;
+}
+
+async function recordOf(repository: Git, path: string): Promise<Record> {
+  // What was fetched last is newer than a branch of one's own, which nobody moves.
+  for (const name of [`origin/${OUTCOMES_BRANCH}`, OUTCOMES_BRANCH]) {
+    const found = await resolveRevision(repository, path, name);
+    if (found.kind === 'unknown') continue;
+    const outcomes = await readOutcomes(repository, found.oid, new Map());
+    return { name, outcomes, census: await readCensus(repository, found.oid) };
+  }
+  return { outcomes: new Map(), census: undefined };
+}
