@@ -14,7 +14,6 @@ import { parsePlace } from '../git/place.ts';
 import { isLoopback, listen, parseAddress } from '../http/listen.ts';
 import { judgeWebhookSecret } from '../http/webhook.ts';
 import { hooksIn } from '../notify/receivers.ts';
-import { readSigningKeys, type SigningKeys } from '../notify/signature.ts';
 import { createAsk, readAskConfig } from '../probes/ask.ts';
 import { createService } from '../service.ts';
 import { openArtifactFolder } from '../store/artifact-folder.ts';
@@ -24,6 +23,7 @@ import { type AllowedSigners, parseAllowedSigners } from '../trust/allowed-signe
 import { type Keys, openKeys } from '../trust/keys.ts';
 import { OBSERVATION_TOKEN_ID } from '../trust/observation-token.ts';
 import { sshPublicKey } from '../trust/ssh-signature.ts';
+import { readSigningKeys, type SigningKeys } from '../trust/standard-webhooks.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import { eventLines } from './event-text.ts';
 import type { Io } from './io.ts';

@@ -17,9 +17,9 @@ import {
 } from '../core/model/time.ts';
 import { createWakeups } from '../reconcile/wakeups.ts';
 import type { Outbox, WaitingMessage } from '../store/outbox.ts';
+import type { SigningKeys } from '../trust/standard-webhooks.ts';
 import { post } from './post.ts';
 import type { ResolvedReceiver } from './receivers.ts';
-import type { SigningKeys } from './signature.ts';
 
 export interface Delivery {
   /** Something was put into the outbox, or the receivers have changed. Cheap; wakes coalesce. */

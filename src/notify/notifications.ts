@@ -4,10 +4,10 @@ import type { Receiver } from '../core/model/receiver.ts';
 import type { Git } from '../git/git.ts';
 import type { Announcer } from '../reconcile/announcer.ts';
 import type { Outbox } from '../store/outbox.ts';
+import type { SigningKeys } from '../trust/standard-webhooks.ts';
 import { createAnnouncer } from './announcer.ts';
 import { createDelivery } from './delivery.ts';
 import { type Hooks, type ResolvedReceiver, receiverKey, resolveReceiver } from './receivers.ts';
-import type { SigningKeys } from './signature.ts';
 
 export interface NotificationPorts {
   readonly fetch: typeof fetch;

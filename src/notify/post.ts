@@ -6,9 +6,9 @@
  */
 import { type DurationMs, formatDuration, HOUR, type Instant, SECOND } from '../core/model/time.ts';
 import type { Message } from '../store/outbox.ts';
+import { type SigningKeys, webhookHeaders } from '../trust/standard-webhooks.ts';
 import { CLOUD_EVENT_TYPE } from './cloud-event.ts';
 import type { ResolvedReceiver } from './receivers.ts';
-import { type SigningKeys, webhookHeaders } from './signature.ts';
 import { SLACK_MESSAGE_TYPE } from './slack-message.ts';
 
 export type Posted =

@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../clock.ts';
 import type { Answer, Question } from '../core/gates/probe.ts';
-import { signedHeaders } from '../trust/standard-webhooks.ts';
+import { webhookHeaders } from '../trust/standard-webhooks.ts';
 import { type AllowedHost, isAllowed } from './hosts.ts';
 import { excerpt, memberOf, post, type Reply, type RequestOptions } from './request.ts';
 
@@ -52,7 +52,7 @@ export async function askWebhook(
   const at = options.clock.now();
   const headers = {
     'Content-Type': 'application/json',
-    ...(key === undefined ? {} : signedHeaders({ key, id: `msg_${options.randomHex()}`, at, body })),
+    ...(key === undefined ? {} : webhookHeaders({ id: `msg_${options.randomHex()}`, at, body }, [key])),
   };
   return answerIn(await post(url, { headers, body }, signal, options), `the webhook at ${host}`);
 }

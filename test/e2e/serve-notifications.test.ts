@@ -1,6 +1,6 @@
 /** Notices outlive the process that is to deliver them: a server is killed while its receiver is down. */
 import { expect, test } from 'vitest';
-import { readSigningKeys, webhookHeaders } from '../../src/notify/signature.ts';
+import { readSigningKeys, webhookHeaders } from '../../src/trust/standard-webhooks.ts';
 import { startReceiver } from '../notify/receiver.ts';
 import { FLEET } from '../simulation/fleet-files.ts';
 import { bareRepository, eventually, type Status, startServer } from './serving.ts';

@@ -4,8 +4,8 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { DAY, type DurationMs, HOUR, MINUTE, SECOND } from '../../src/core/model/time.ts';
 import { createDelivery } from '../../src/notify/delivery.ts';
 import { receiverKey, resolveReceiver } from '../../src/notify/receivers.ts';
-import { readSigningKeys, type SigningKeys, webhookHeaders } from '../../src/notify/signature.ts';
 import { createVirtualClock, type VirtualClock } from '../../src/simulate/virtual-clock.ts';
+import { readSigningKeys, type SigningKeys, webhookHeaders } from '../../src/trust/standard-webhooks.ts';
 import { message, startReceiver, type TestReceiver } from './receiver.ts';
 import { createWatchedOutbox, type WatchedOutbox } from './watched-outbox.ts';
 
