@@ -11,7 +11,7 @@ import { OUTCOMES_BRANCH } from '../fleet-repo/outcomes.ts';
 import { forgeFor } from '../forge/choose.ts';
 import { remoteBranchOnly } from '../git/local.ts';
 import { parsePlace } from '../git/place.ts';
-import { isLoopback, listen, parseAddress } from '../http/listen.ts';
+import { listen, parseAddress } from '../http/listen.ts';
 import { judgeWebhookSecret } from '../http/webhook.ts';
 import { hooksIn } from '../notify/receivers.ts';
 import { createAsk, readAskConfig } from '../probes/ask.ts';
@@ -19,6 +19,7 @@ import { createService } from '../service.ts';
 import { openArtifactFolder } from '../store/artifact-folder.ts';
 import { holdFolder } from '../store/folder-lock.ts';
 import { openStore } from '../store/open.ts';
+import { isThisMachine } from '../this-machine.ts';
 import { type AllowedSigners, parseAllowedSigners } from '../trust/allowed-signers.ts';
 import { type Keys, openKeys } from '../trust/keys.ts';
 import { OBSERVATION_TOKEN_ID } from '../trust/observation-token.ts';
@@ -61,7 +62,7 @@ export async function run(options: ServeOptions, io: Io): Promise<ExitCode> {
     );
   }
   const apiToken = io.env['TIDEGATE_API_TOKEN'];
-  if (!isLoopback(address.host) && apiToken === undefined) {
+  if (!isThisMachine(address.host) && apiToken === undefined) {
     throw new CommandError(
       `${address.host} can be reached from elsewhere; set TIDEGATE_API_TOKEN to protect the operators' API, or listen on 127.0.0.1`,
     );

@@ -1,5 +1,6 @@
 /** What people name a repository by: a folder, or a URL as `git clone` takes it. */
 import { fileURLToPath } from 'node:url';
+import { isThisMachine } from '../this-machine.ts';
 import { GitRepositoryError } from './errors.ts';
 
 export type Place =
@@ -39,11 +40,10 @@ function httpPlace(url: URL): Place {
   }
   if (url.search !== '' || url.hash !== '')
     throw refused(url.origin + url.pathname, 'has a ? or # behind it; take that away');
-  const isLoopback = url.hostname === 'localhost' || url.hostname === '[::1]' || /^127\./.test(url.hostname);
   return {
     kind: 'http',
     url: url.href.replace(/\/+$/, ''),
-    isProtected: url.protocol === 'https:' || isLoopback,
+    isProtected: url.protocol === 'https:' || isThisMachine(url.hostname),
   };
 }
 

@@ -1,5 +1,7 @@
 /** Who is asked what gates want to know: by the settings of the server, and by nothing that stands in the repository. */
 import type { Answer, Question } from '../core/gates/probe.ts';
+import { isHeaderToken } from '../request.ts';
+import { isThisMachine } from '../this-machine.ts';
 import { signingKeyOf } from '../trust/standard-webhooks.ts';
 import { ProbeError } from './errors.ts';
 import { parseHost } from './hosts.ts';
@@ -82,12 +84,12 @@ function readPrometheus(
   const baseUrl = `${url.origin}${url.pathname}`.replace(/\/+$/, '');
   if (token === undefined) return { baseUrl };
   // Anything else makes fetch fail with a message that shows the header.
-  if (!/^[\x21-\x7e]+$/.test(token)) {
+  if (!isHeaderToken(token)) {
     throw new ProbeError(
       'TIDEGATE_PROMETHEUS_TOKEN holds white space or is empty; set it to the token alone, or unset it',
     );
   }
-  if (url.protocol === 'http:' && !/^(localhost|127\..*|\[::1\])$/.test(url.hostname)) {
+  if (url.protocol === 'http:' && !isThisMachine(url.hostname)) {
     throw new ProbeError(
       `${place}: everybody on the way to ${url.host} could read TIDEGATE_PROMETHEUS_TOKEN; use https, or unset the token`,
     );

@@ -4,7 +4,7 @@
  * https://prometheus.io/docs/prometheus/latest/querying/api/#instant-queries
  */
 import type { Answer } from '../core/gates/probe.ts';
-import { excerpt, memberOf, post, type Reply, type RequestOptions } from './request.ts';
+import { excerpt, memberOf, type Reply, type RequestOptions, request } from '../request.ts';
 
 export interface PrometheusServer {
   /** What `/api/v1/query` is added to. Without credentials, query and a slash at its end. */
@@ -29,7 +29,7 @@ export async function askPrometheus(
     ...(token === undefined ? {} : { Authorization: `Bearer ${token}` }),
   };
   const body = new URLSearchParams({ query, timeout: EVALUATION_TIMEOUT }).toString();
-  const reply = await post(url, { headers, body }, signal, options);
+  const reply = await request(url, { method: 'POST', headers, body }, signal, options);
   return answerIn(reply, { place: `Prometheus at ${url.host}`, quote: quotingWithout(token) });
 }
 

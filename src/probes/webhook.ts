@@ -4,9 +4,9 @@
  */
 import type { Clock } from '../clock.ts';
 import type { Answer, Question } from '../core/gates/probe.ts';
+import { excerpt, memberOf, type Reply, type RequestOptions, request } from '../request.ts';
 import { webhookHeaders } from '../trust/standard-webhooks.ts';
 import { type AllowedHost, isAllowed } from './hosts.ts';
-import { excerpt, memberOf, post, type Reply, type RequestOptions } from './request.ts';
 
 export interface WebhookAccess {
   readonly hosts: readonly AllowedHost[];
@@ -54,7 +54,8 @@ export async function askWebhook(
     'Content-Type': 'application/json',
     ...(key === undefined ? {} : webhookHeaders({ id: `msg_${options.randomHex()}`, at, body }, [key])),
   };
-  return answerIn(await post(url, { headers, body }, signal, options), `the webhook at ${host}`);
+  const reply = await request(url, { method: 'POST', headers, body }, signal, options);
+  return answerIn(reply, `the webhook at ${host}`);
 }
 
 function answerIn(reply: Reply, place: string): Answer {

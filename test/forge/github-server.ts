@@ -1,4 +1,4 @@
-/** A server that speaks as much of GitHub's REST API as pull requests need, on a free port of this machine. */
+/** A server that speaks as much of GitHub's REST API as pull requests and their comments need, on a free port of this machine. */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -14,6 +14,24 @@ export interface OpenedPull {
   readonly body: string;
   readonly html_url: string;
   state: 'open' | 'closed';
+}
+
+/** One that was merged, from a branch of the repository or of a fork. */
+export interface MergedPull {
+  readonly number: number;
+  /** What the merge made of it on `base`, the last one being the merge's own: several where it was rebased. */
+  readonly commits: readonly string[];
+  readonly base: string;
+  readonly isLocked?: boolean;
+}
+
+export interface GithubComment {
+  readonly id: number;
+  readonly issue: number;
+  readonly author: string;
+  body: string;
+  /** How often it was changed. */
+  edits: number;
 }
 
 export interface GithubRequest {
@@ -33,6 +51,12 @@ export interface GithubServer {
   readonly apiUrl: string;
   readonly requests: readonly GithubRequest[];
   readonly pulls: readonly OpenedPull[];
+  /** In the order in which they were made. */
+  readonly comments: readonly GithubComment[];
+  /** A pull request is merged, and may be commented on. */
+  merged(pull: MergedPull): void;
+  /** Somebody writes a comment. */
+  comment(issue: number, author: string, body: string): GithubComment;
   /** The next requests are answered so, one each. */
   insteadOfNext(...answers: readonly Instead[]): void;
   /** The token that is taken from now on. */
@@ -42,6 +66,10 @@ export interface GithubServer {
 export interface GithubServerOptions {
   /** `owner/name`. */
   readonly repository?: string;
+  /** Whose the token is; null: an app's, which may not ask. */
+  readonly login?: string | null;
+  /** Resolves when a request may be answered. */
+  readonly before?: (request: GithubRequest) => Promise<void>;
   /** Whether the repository has the branch. */
   readonly hasBranch?: (branch: string) => Promise<boolean>;
 }
@@ -49,6 +77,8 @@ export interface GithubServerOptions {
 /** It is closed after the test. */
 export async function startGithub({
   repository = 'acme/fleet',
+  login = 'tidegate-acme',
+  before = async () => undefined,
   hasBranch = async () => true,
 }: GithubServerOptions = {}): Promise<GithubServer> {
   const requests: GithubRequest[] = [];
@@ -58,10 +88,105 @@ export async function startGithub({
   const pullsPath = `/repos/${repository}/pulls`;
   const [owner = ''] = repository.split('/');
 
+  const mergedPulls: MergedPull[] = [];
+  const comments: GithubComment[] = [];
+  let made = 0;
+
+  function addComment(issue: number, author: string, body: string): GithubComment {
+    made += 1;
+    const comment = { id: 1_000_000 + made, issue, author, body, edits: 0 };
+    comments.push(comment);
+    return comment;
+  }
+
+  function pullBody({ number, base, commits }: MergedPull) {
+    return {
+      number,
+      html_url: `https://github.com/${repository}/pull/${number}`,
+      state: 'closed',
+      merged_at: '2026-01-01T00:00:00Z',
+      merge_commit_sha: commits.at(-1),
+      base: { ref: base, repo: { full_name: repository } },
+    };
+  }
+
+  function commentBody({ id, issue, author, body }: GithubComment) {
+    return {
+      id,
+      body,
+      html_url: `https://github.com/${repository}/pull/${issue}#issuecomment-${id}`,
+      user: { login: author, type: author.endsWith('[bot]') ? 'Bot' : 'User' },
+    };
+  }
+
+  /** Of the routes of comments; undefined for others. */
+  function commentsAnswer(asked: {
+    method: string;
+    at: string;
+    query: string;
+    body: string;
+  }): Exclude<Instead, string> | undefined {
+    const { method, at, query, body } = asked;
+    const author = login ?? 'github-actions[bot]';
+    const [, issue] = new RegExp(`^/repos/${repository}/issues/([0-9]+)/comments$`).exec(at) ?? [];
+    const [, id] = new RegExp(`^/repos/${repository}/issues/comments/([0-9]+)$`).exec(at) ?? [];
+    if (issue !== undefined) {
+      const pull = mergedPulls.find(({ number }) => number === Number(issue));
+      if (pull === undefined) return said(404, 'Not Found');
+      if (method === 'GET')
+        return page(
+          comments.filter((each) => each.issue === pull.number),
+          at,
+          query,
+        );
+      if (pull.isLocked) return said(403, 'Unable to create comment because issue is locked.');
+      const { body: text } = JSON.parse(body) as { body: string };
+      if (text.length > 65_536) return invalid({ field: 'body', message: 'body is too long' });
+      return { status: 201, body: commentBody(addComment(pull.number, author, text)) };
+    }
+    const comment = id === undefined ? undefined : comments.find((each) => each.id === Number(id));
+    if (id === undefined) return undefined;
+    if (comment === undefined) return said(404, 'Not Found');
+    if (method === 'DELETE') {
+      comments.splice(comments.indexOf(comment), 1);
+      return { status: 204 };
+    }
+    comment.body = (JSON.parse(body) as { body: string }).body;
+    comment.edits += 1;
+    return { status: 200, body: commentBody(comment) };
+  }
+
+  function page(all: readonly GithubComment[], at: string, query: string): Exclude<Instead, string> {
+    const asked = new URLSearchParams(query);
+    const size = Math.min(100, Number(asked.get('per_page') ?? 30));
+    const number = Number(asked.get('page') ?? 1);
+    const last = Math.max(1, Math.ceil(all.length / size));
+    const link = (to: number, rel: string) =>
+      `<https://api.github.com${at}?per_page=${size}&page=${to}>; rel="${rel}"`;
+    return {
+      status: 200,
+      headers: number < last ? { Link: `${link(number + 1, 'next')}, ${link(last, 'last')}` } : {},
+      body: all.slice((number - 1) * size, number * size).map(commentBody),
+    };
+  }
+
   async function answer({ method, path, headers, body }: GithubRequest): Promise<Exclude<Instead, string>> {
     const [at, query] = path.split('?');
     if (headers['user-agent'] === undefined) return said(403, 'Request forbidden by administrative rules.');
     if (headers['authorization'] !== `Bearer ${token}`) return said(401, 'Bad credentials');
+    if (at === '/user') {
+      return login === null
+        ? said(403, 'Resource not accessible by integration')
+        : { status: 200, body: { login, id: 1, type: 'User' } };
+    }
+    const [, sha = ''] =
+      new RegExp(`^/repos/${repository}/commits/([0-9a-f]{40})/pulls$`).exec(at ?? '') ?? [];
+    if (method === 'GET' && sha !== '') {
+      const found = mergedPulls.filter(({ commits }) => commits.includes(sha));
+      return { status: 200, body: found.map(pullBody) };
+    }
+    const onComments = commentsAnswer({ method, at: at ?? '', query: query ?? '', body });
+    if (onComments !== undefined) return onComments;
     if (at !== pullsPath) return said(404, 'Not Found');
     if (method === 'GET') {
       const wanted = new URLSearchParams(query);
@@ -88,6 +213,7 @@ export async function startGithub({
   const server = createServer(async (request, response) => {
     const asked = await readRequest(request);
     requests.push(asked);
+    await before(asked);
     send(response, instead.shift() ?? (await answer(asked)));
   });
   server.listen(0, '127.0.0.1');
@@ -101,6 +227,9 @@ export async function startGithub({
     apiUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     requests,
     pulls,
+    comments,
+    merged: (pull) => void mergedPulls.push(pull),
+    comment: addComment,
     insteadOfNext: (...answers) => void instead.push(...answers),
     setToken(next) {
       token = next;

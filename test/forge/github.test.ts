@@ -218,7 +218,7 @@ describe('what GitHub refuses is said with the next step', () => {
     github.insteadOfNext('silence');
     const silent = await forgeOf(github, { timeoutMs: 50 }).openPullRequest(REQUEST, never);
     expect(reasonOf(silent)).toBe(
-      'github.com/acme/fleet cannot be asked: no answer within 0.05 s; it is tried again',
+      'github.com/acme/fleet cannot be asked: no whole answer within 0.05 s; it is tried again',
     );
     const nobody = await forgeOf({ apiUrl: 'http://127.0.0.1:1' }).openPullRequest(REQUEST, never);
     expect(reasonOf(nobody)).toMatch(/cannot be asked: .+; it is tried again$/);

@@ -30,6 +30,7 @@ function askGithub({ apiUrl }: Pick<GithubServer, 'apiUrl'>, clock: Pick<Virtual
   const forge = githubApi({ repository, token: TOKEN, apiUrl, fetch, clock });
   const asked: Promise<unknown>[] = [];
   return {
+    ...forge,
     openPullRequest(request, signal) {
       const result = forge.openPullRequest(request, signal);
       asked.push(result);

@@ -1,17 +1,30 @@
 /**
- * One question over HTTP, bounded in time and size. Whoever answers may be slow, broken or hostile: what comes back is a value
- * in every case, and nothing of it is believed here.
+ * One question over HTTP to a server of somebody else, bounded in time and size. Whoever answers may be slow, broken or hostile: what
+ * comes back is a value in every case, and nothing of it is believed here.
  */
-import { type DurationMs, SECOND } from '../core/model/time.ts';
+import { type DurationMs, SECOND } from './core/model/time.ts';
 
 export interface RequestOptions {
   readonly fetch: typeof fetch;
   /** For one request and its whole answer. */
   readonly timeoutMs?: DurationMs;
+  /** Of an answer, unpacked. */
+  readonly answerBytesMax?: number;
+}
+
+export interface RequestMessage {
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
 }
 
 export type Reply =
-  | { readonly kind: 'replied'; readonly status: number; readonly body: ReplyBody }
+  | {
+      readonly kind: 'replied';
+      readonly status: number;
+      readonly headers: Headers;
+      readonly body: ReplyBody;
+    }
   /** It leads elsewhere, and is not followed. `to` is the origin, where that can be said. */
   | { readonly kind: 'redirect'; readonly status: number; readonly to: string | undefined }
   /** `cause` is in words. */
@@ -27,17 +40,17 @@ const TIMEOUT_MS = 10 * SECOND;
 const ANSWER_BYTES_MAX = 256 * 1024;
 
 /** Never rejects. `url` has no credentials, and `headers` only what a header can carry: fetch would show them in its words. */
-export async function post(
+export async function request(
   url: URL,
-  message: { readonly headers: Readonly<Record<string, string>>; readonly body: string },
+  { method, headers, body }: RequestMessage,
   signal: AbortSignal,
-  { fetch, timeoutMs = TIMEOUT_MS }: RequestOptions,
+  { fetch, timeoutMs = TIMEOUT_MS, answerBytesMax = ANSWER_BYTES_MAX }: RequestOptions,
 ): Promise<Reply> {
   try {
     const response = await fetch(url, {
-      method: 'POST',
-      headers: { Accept: 'application/json', 'User-Agent': 'tidegate', ...message.headers },
-      body: message.body,
+      method,
+      headers: { Accept: 'application/json', 'User-Agent': 'tidegate', ...headers },
+      ...(body === undefined ? {} : { body }),
       redirect: 'manual',
       signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
     });
@@ -46,19 +59,20 @@ export async function post(
       await response.body?.cancel();
       return { kind: 'redirect', status, to: originOf(response.headers.get('location'), url) };
     }
-    return { kind: 'replied', status, body: await readJson(response) };
+    const answer = await readJson(response, answerBytesMax);
+    return { kind: 'replied', status, headers: response.headers, body: answer };
   } catch (error) {
     return { kind: 'none', cause: causeOf(error, timeoutMs) };
   }
 }
 
-async function readJson(response: Response): Promise<ReplyBody> {
+async function readJson(response: Response, bytesMax: number): Promise<ReplyBody> {
   const chunks: Uint8Array[] = [];
   let sizeBytes = 0;
   // What is counted has been unpacked already.
   for await (const chunk of response.body ?? []) {
     sizeBytes += chunk.length;
-    if (sizeBytes > ANSWER_BYTES_MAX) return { kind: 'too-large' }; // Leaving the loop cancels the stream.
+    if (sizeBytes > bytesMax) return { kind: 'too-large' }; // Leaving the loop cancels the stream.
     chunks.push(chunk);
   }
   try {
@@ -103,4 +117,9 @@ export function memberOf(value: unknown, key: string): unknown {
   return typeof value === 'object' && value !== null && Object.hasOwn(value, key)
     ? (value as Readonly<Record<string, unknown>>)[key]
     : undefined;
+}
+
+/** Whether fetch can send it in a header: of anything else it throws with a message that shows it. */
+export function isHeaderToken(token: string): boolean {
+  return /^[\x21-\x7e]+$/.test(token);
 }
