@@ -29,6 +29,7 @@ import type { ReconcileEvent } from './reconcile/event.ts';
 import { createObserver, type Observer } from './reconcile/observer.ts';
 import {
   createReconciler,
+  RECONCILER_DEFAULTS,
   type Reconciler,
   type ReconcilerOptions,
   type ReconcilerPorts,
@@ -51,7 +52,7 @@ export interface ServicePorts {
   readonly artifacts?: ArtifactFolder;
   /** Whose commits count; absent: everybody's who can push. */
   readonly allowedSigners?: ReconcilerPorts['allowedSigners'];
-  /** Where people are asked to merge what the branch refuses. */
+  /** Where people are asked to merge what the branch refuses, and told what became of their pull requests. */
   readonly forge?: Forge;
   /** What forges sign push events with; absent: none are taken. */
   readonly webhookSecret?: string;
@@ -59,7 +60,7 @@ export interface ServicePorts {
   readonly revokedObservationTokens?: ReadonlySet<string>;
   /** Asks others what gates want to know; absent: nobody is asked, and those gates say that something is missing. */
   readonly ask?: Ask;
-  /** How those are told whom the Fleet document names; absent: nobody is. */
+  /** How those are told whom the Fleet document names, and pull requests; absent: nobody is. */
   readonly notifications?: NotificationPorts;
   readonly onEvent?: (event: ReconcileEvent) => void;
   readonly onStep?: ReconcilerPorts['onStep'];
@@ -87,7 +88,15 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
   const intake = createIntake(store);
   const observer = createObserver(store, () => reconciler.wake());
   const notifications =
-    ports.notifications && createNotifications({ ...ports.notifications, git, outbox: store.outbox, clock });
+    ports.notifications &&
+    createNotifications({
+      ...ports.notifications,
+      git,
+      outbox: store.outbox,
+      clock,
+      branch: options.branch ?? RECONCILER_DEFAULTS.branch,
+      ...(ports.forge === undefined ? {} : { forge: ports.forge }),
+    });
   const prober =
     ports.ask &&
     createProber({ ask: ports.ask, clock, random: Math.random, onSample: () => reconciler.wake() });

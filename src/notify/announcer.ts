@@ -25,6 +25,7 @@ import {
   remindedAt,
   reminderId,
 } from './notice.ts';
+import { messageForForge } from './pull-request-receiver.ts';
 import { type Hooks, receiverKey, resolveReceiver } from './receivers.ts';
 import { slackMessage } from './slack-message.ts';
 
@@ -32,6 +33,8 @@ export interface AnnouncerOptions {
   readonly git: Git;
   readonly outbox: Pick<Outbox, 'put'>;
   readonly hooks: Hooks;
+  /** Whether what became of attempts is told on their pull requests. */
+  readonly hasForge: boolean;
   /** Called with each announcement: who is told now, whether or not there was anything to put. */
   readonly onReceivers: (receivers: readonly Receiver[], news: { readonly hasPut: boolean }) => void;
   readonly onTrouble: (message: string) => void;
@@ -44,7 +47,8 @@ const NOBODY: readonly Receiver[] = [];
 /** Messages of so many commits are put together. */
 const COMMITS_PER_PUT = 100;
 
-export function createAnnouncer({ git, outbox, hooks, onReceivers, onTrouble }: AnnouncerOptions): Announcer {
+export function createAnnouncer(options: AnnouncerOptions): Announcer {
+  const { git, outbox, hooks, hasForge, onReceivers, onTrouble } = options;
   /** Of the reminders in the last plan, those that were put. */
   let reminded: ReadonlySet<string> = new Set();
   let trouble: string | undefined;
@@ -61,6 +65,10 @@ export function createAnnouncer({ git, outbox, hooks, onReceivers, onTrouble }: 
       const messages: Message[] = [];
       for (const commit of commits.slice(from, from + COMMITS_PER_PUT)) {
         messages.push(...messagesFor(await noticeOf(git, commit, given), given));
+        const onPullRequest = hasForge
+          ? messageForForge(commit, given.desired.rollouts, given.now)
+          : undefined;
+        if (onPullRequest !== undefined) messages.push(onPullRequest);
       }
       if (messages.length === 0) continue;
       await outbox.put(messages);
@@ -92,7 +100,7 @@ export function createAnnouncer({ git, outbox, hooks, onReceivers, onTrouble }: 
       const told = { ...given, receivers };
       let hasPut = false;
       try {
-        if (receivers.length > 0) {
+        if (receivers.length > 0 || hasForge) {
           const isNews = tip !== undefined && announced !== undefined && tip !== announced;
           const commits = isNews ? await commitsSince(git, announced, tip) : [];
           if (commits === undefined) {

@@ -19,7 +19,7 @@ import { createWakeups } from '../reconcile/wakeups.ts';
 import type { Outbox, WaitingMessage } from '../store/outbox.ts';
 import type { SigningKeys } from '../trust/standard-webhooks.ts';
 import { post } from './post.ts';
-import type { ResolvedReceiver } from './receivers.ts';
+import type { BuiltInReceiver, ResolvedReceiver } from './receivers.ts';
 
 export interface Delivery {
   /** Something was put into the outbox, or the receivers have changed. Cheap; wakes coalesce. */
@@ -33,7 +33,7 @@ export interface DeliveryOptions {
   readonly clock: Pick<Clock, 'now' | 'sleep'>;
   readonly fetch: typeof fetch;
   /** By the key that messages name; undefined until it is known who is told. */
-  readonly receivers: () => ReadonlyMap<string, ResolvedReceiver> | undefined;
+  readonly receivers: () => ReadonlyMap<string, ResolvedReceiver | BuiltInReceiver> | undefined;
   /** From 0 up to 1. */
   readonly random: () => number;
   /** Told in a sentence what a person should know. Of a receiver's address it shows the host alone. */
@@ -116,7 +116,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     for (let message = lane.queue.shift(); message !== undefined; message = lane.queue.shift()) {
       const startAt = Math.max(clock.now(), lane.restsUntil);
       // Somebody else may have it before its answer is there.
-      if (startAt + timeoutMs > message.lentUntil) continue;
+      if (startAt + timeoutOf(message) > message.lentUntil) continue;
       try {
         if (lane.restsUntil > clock.now()) await clock.sleep(lane.restsUntil - clock.now(), signal);
         await deliver(message, lane, signal);
@@ -125,6 +125,11 @@ export function createDelivery(options: DeliveryOptions): Delivery {
       }
     }
     lane.isWorking = false;
+  }
+
+  function timeoutOf({ receiver: key }: Lent): DurationMs {
+    const receiver = receivers()?.get(key);
+    return receiver !== undefined && 'tell' in receiver ? receiver.timeoutMs : timeoutMs;
   }
 
   async function deliver(message: Lent, lane: Lane, signal: AbortSignal): Promise<void> {
@@ -144,7 +149,10 @@ export function createDelivery(options: DeliveryOptions): Delivery {
         isOver ? { kind: 'givenUp', at: now, error } : { kind: 'retry', dueAt: now + MINUTE, error },
       );
     }
-    const posted = await post(message, receiver, { ...options, signal, timeoutMs, signingKeys, now });
+    const posted =
+      'tell' in receiver
+        ? await receiver.tell(message, { signal, now })
+        : await post(message, receiver, { ...options, signal, timeoutMs, signingKeys, now });
     const at = clock.now();
     switch (posted.kind) {
       case 'delivered':
@@ -152,13 +160,11 @@ export function createDelivery(options: DeliveryOptions): Delivery {
         lane.failures = 0;
         return await outbox.settle(id, { kind: 'delivered', at });
       case 'gone':
-        onTrouble(
-          `${receiver.name} answers 410, it wants no more notices, and this one is given up; take it out of notifications in the Fleet document`,
-        );
-        return await outbox.settle(id, { kind: 'givenUp', at, error: 'answers 410' });
+        onTrouble(`${receiver.name} ${posted.words}`);
+        return await outbox.settle(id, { kind: 'givenUp', at, error: posted.error });
       case 'failed': {
         if (signal.aborted) return await giveBack();
-        const { error, isDown, retryAfterMs = 0 } = posted;
+        const { error, isDown, retryAfterMs = 0, saysNext = false } = posted;
         const isNews = isDown ? lane.failures === 0 : message.lastError !== error;
         if (isDown) {
           lane.restsUntil = at + Math.max(retryAfterMs, backoff(lane.failures));
@@ -168,7 +174,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
           onTrouble(`${receiver.name} ${error}; a notice is given up after ${formatDuration(GIVE_UP_MS)}`);
           return await outbox.settle(id, { kind: 'givenUp', at, error });
         }
-        if (isNews) onTrouble(`${receiver.name} ${error}; it is tried again`);
+        if (isNews) onTrouble(`${receiver.name} ${error}${saysNext ? '' : '; it is tried again'}`);
         const dueAt = at + Math.max(retryAfterMs, backoff(message.tries));
         return await outbox.settle(id, { kind: 'retry', dueAt, error });
       }

@@ -13,8 +13,8 @@ import { SLACK_MESSAGE_TYPE } from './slack-message.ts';
 
 export type Posted =
   | { readonly kind: 'delivered' }
-  /** The receiver wants nothing more. */
-  | { readonly kind: 'gone' }
+  /** The receiver will never take it. `words` say so after its name, with the next step. */
+  | { readonly kind: 'gone'; readonly error: string; readonly words: string }
   | {
       readonly kind: 'failed';
       /** A part of a sentence, after the receiver's name: `answers 503`. */
@@ -22,6 +22,8 @@ export type Posted =
       /** Whether another message would fare no better now. */
       readonly isDown: boolean;
       readonly retryAfterMs?: DurationMs;
+      /** `error` ends with what happens next, or what a person can do. */
+      readonly saysNext?: true;
     };
 
 export interface PostOptions {
@@ -68,9 +70,16 @@ export async function post(
   }
 }
 
+const GONE: Posted = {
+  kind: 'gone',
+  error: 'answers 410',
+  words:
+    'answers 410, it wants no more notices, and this one is given up; take it out of notifications in the Fleet document',
+};
+
 function judge({ status, headers }: Response, now: Instant): Posted {
   if (status >= 200 && status < 300) return { kind: 'delivered' };
-  if (status === 410) return { kind: 'gone' };
+  if (status === 410) return GONE;
   const isRedirect = status >= 300 && status < 400;
   const error = isRedirect
     ? `answers ${status}, a redirect, which is not followed: correct its address`

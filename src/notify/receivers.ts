@@ -1,6 +1,10 @@
 /** Receivers, by the key under which their messages wait, and where each is to be found. */
+
 import type { Receiver } from '../core/model/receiver.ts';
 import { HOOK_PREFIX } from '../core/model/receiver.ts';
+import type { DurationMs, Instant } from '../core/model/time.ts';
+import type { Message } from '../store/outbox.ts';
+import type { Posted } from './post.ts';
 
 /** The variables that a commit may name, and their values: URLs that are secrets. */
 export type Hooks = ReadonlyMap<string, string>;
@@ -10,6 +14,17 @@ export interface ResolvedReceiver {
   /** For messages: never more of a URL than its host. */
   readonly name: string;
   readonly target: { readonly url: string } | { readonly trouble: string };
+}
+
+/** One that no Fleet document names: it knows itself how to tell what a message is about. */
+export interface BuiltInReceiver {
+  readonly name: string;
+  /** For one try. */
+  readonly timeoutMs: DurationMs;
+  tell(
+    message: Pick<Message, 'id' | 'body'>,
+    given: { readonly signal: AbortSignal; readonly now: Instant },
+  ): Promise<Posted>;
 }
 
 /** Of an environment only what commits may name: whatever else is in there is out of their reach. */

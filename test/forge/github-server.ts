@@ -22,7 +22,9 @@ export interface MergedPull {
   /** What the merge made of it on `base`, the last one being the merge's own: several where it was rebased. */
   readonly commits: readonly string[];
   readonly base: string;
-  readonly isLocked?: boolean;
+  /** Of whom the repository was forked, where the branch is in a fork. */
+  readonly fork?: string;
+  isLocked?: boolean;
 }
 
 export interface GithubComment {
@@ -59,6 +61,10 @@ export interface GithubServer {
   comment(issue: number, author: string, body: string): GithubComment;
   /** The next requests are answered so, one each. */
   insteadOfNext(...answers: readonly Instead[]): void;
+  /** Whatever is more than reading is answered so from now on; undefined: as GitHub would. */
+  refuseChanges(answer: Instead | undefined): void;
+  /** What is asked so is done, and never answered, from now on. */
+  keepAnswersOf(method: string | undefined): void;
   /** The token that is taken from now on. */
   setToken(token: string): void;
 }
@@ -91,6 +97,8 @@ export async function startGithub({
   const mergedPulls: MergedPull[] = [];
   const comments: GithubComment[] = [];
   let made = 0;
+  let refused: Instead | undefined;
+  let silentFor: string | undefined;
 
   function addComment(issue: number, author: string, body: string): GithubComment {
     made += 1;
@@ -99,13 +107,14 @@ export async function startGithub({
     return comment;
   }
 
-  function pullBody({ number, base, commits }: MergedPull) {
+  function pullBody({ number, base, commits, fork = owner }: MergedPull) {
     return {
       number,
       html_url: `https://github.com/${repository}/pull/${number}`,
       state: 'closed',
       merged_at: '2026-01-01T00:00:00Z',
       merge_commit_sha: commits.at(-1),
+      head: { ref: 'release', repo: { full_name: repository.replace(owner, fork), fork: fork !== owner } },
       base: { ref: base, repo: { full_name: repository } },
     };
   }
@@ -214,7 +223,9 @@ export async function startGithub({
     const asked = await readRequest(request);
     requests.push(asked);
     await before(asked);
-    send(response, instead.shift() ?? (await answer(asked)));
+    const refusal = asked.method === 'GET' ? undefined : refused;
+    const given = instead.shift() ?? refusal ?? (await answer(asked));
+    send(response, asked.method === silentFor ? 'silence' : given);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -231,6 +242,12 @@ export async function startGithub({
     merged: (pull) => void mergedPulls.push(pull),
     comment: addComment,
     insteadOfNext: (...answers) => void instead.push(...answers),
+    keepAnswersOf(method) {
+      silentFor = method;
+    },
+    refuseChanges(next) {
+      refused = next;
+    },
     setToken(next) {
       token = next;
     },

@@ -508,6 +508,7 @@ test('a reminder is told once, however often it is planned, and again when the d
       git,
       outbox,
       hooks: new Map(),
+      hasForge: false,
       onReceivers: () => undefined,
       onTrouble: (text) => {
         throw new Error(text);

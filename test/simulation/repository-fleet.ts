@@ -91,6 +91,7 @@ export async function createRepositoryFleet(
     readonly keys?: Keys;
     readonly artifacts?: ArtifactFolder;
     readonly allowedSigners?: NonNullable<ServicePorts['allowedSigners']>;
+    readonly notifications?: NonNullable<ServicePorts['notifications']>;
   } = {},
 ): Promise<RepositoryFleet> {
   const { checkedOut = false, world = WORLD, forge } = options;
@@ -129,6 +130,7 @@ export async function createRepositoryFleet(
       onEvent: (event) => events.push(event),
       ...(forge === undefined ? {} : { forge }),
       ...(options.artifacts === undefined ? {} : { artifacts: options.artifacts }),
+      ...(options.notifications === undefined ? {} : { notifications: options.notifications }),
       ...(options.allowedSigners === undefined ? {} : { allowedSigners: options.allowedSigners }),
     });
   let service = await start();
