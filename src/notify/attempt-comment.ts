@@ -136,7 +136,7 @@ function stageRow({ name, size, devices, state, openedAt, closedAt, verdict }: S
     String(devices),
     state,
     when,
-    verdict === undefined ? '' : countsText(verdict.counts),
+    verdict === undefined ? '' : countsText(verdict.counts) || '–',
   ];
 }
 
@@ -194,8 +194,10 @@ function troublesOf({ name, verdict }: StageOutcome): readonly string[] {
 
 // What to do
 
-function nextOf({ attempt, branch, owner, runbook }: AttemptComment): readonly string[] {
+function nextOf({ attempt, branch, ...named }: AttemptComment): readonly string[] {
   const { rollout, state, breach } = attempt;
+  // Whom the release named: main may be back at what was there before it.
+  const { owner, runbook } = breach ?? named;
   const run = (command: string) => code(`tidegate ${command}`, 2 * NAME_MAX);
   const contact = [
     ...(owner === undefined ? [] : [`owner ${prose(owner, NAME_MAX)}`]),

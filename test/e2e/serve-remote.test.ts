@@ -182,6 +182,40 @@ describe.skipIf(!hasGitServer)('with the repository on another server', () => {
   );
 
   test(
+    'what became of a merged pull request is said on it once, also by a server that is killed while it says so',
+    TIMEOUT,
+    async () => {
+      const place = await remoteRepository();
+      const { github } = place;
+      let server = await serve(place);
+      const devices = await createDevices(place, { ids: ['a', 'b', 'c', 'd'], url: () => server.url });
+      const succeeds = (attempt: number) =>
+        stepUntil(devices, `attempt ${attempt} succeeds`, async () => {
+          const rollout = await rolloutOf(server);
+          return rollout.attempt === attempt && rollout.state === 'succeeded';
+        });
+      await succeeds(1);
+      expect(github.comments).toEqual([]);
+      // GitHub makes the comment, and the server never hears of it.
+      github.keepAnswersOf('POST');
+      const merge = await place.commit('Merge pull request #7', release('1.1.0'));
+      github.merged({ number: 7, base: 'main', commits: [merge] });
+      await push(place, server);
+      await eventually('the comment is made', () => github.comments.length > 0);
+      await server.end('SIGKILL');
+      const killed = server.log();
+
+      github.keepAnswersOf(undefined);
+      server = await serve(place);
+      await succeeds(2);
+      await eventually('the comment says so', () => github.comments[0]?.body.includes('has succeeded'));
+      expect(github.comments).toMatchObject([{ issue: 7, author: 'tidegate-acme' }]);
+      expect(killed + server.log()).not.toContain(TOKEN);
+      expect(server.log()).not.toContain('notifications:');
+    },
+  );
+
+  test(
     'while the remote is away devices are served, also by a server that starts then, and nothing opens',
     TIMEOUT,
     async () => {
