@@ -17,7 +17,7 @@ export interface InitOptions {
 const EXAMPLE = fileURLToPath(new URL('../../fleet-repo-example', import.meta.url));
 const SCHEMAS = fileURLToPath(new URL('../../schemas', import.meta.url));
 /** Where the schemas lie in the new repository. */
-const SCHEMA_FOLDER = '.tidegate/schemas';
+export const SCHEMA_FOLDER = '.tidegate/schemas';
 
 export async function run({ folder }: InitOptions, io: Io): Promise<ExitCode> {
   const files = await newRepository();

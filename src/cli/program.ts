@@ -52,6 +52,7 @@ export function createProgram(io: Io, onExit: (code: ExitCode) => void): Command
     .addHelpText('after', examples('init my-fleet', 'init'))
     .action(async (folder) => ends((await import('./init.ts')).run({ folder }, io)));
 
+  addImports(program, io, ends);
   addServing(program, io, ends);
   addPlan(program, io, ends);
   addPresets(program, io, ends);
@@ -146,6 +147,57 @@ export function createProgram(io: Io, onExit: (code: ExitCode) => void): Command
 }
 
 type Ends = (running: Promise<ExitCode>) => Promise<void>;
+
+/** What other systems exported. */
+function addImports(program: Command, io: Io, ends: Ends): void {
+  const imports = command(program, 'import', 'turn what another system exported into documents');
+
+  imported(
+    command(
+      imports,
+      'azure',
+      'deployments of Azure IoT Edge: what az iot edge deployment show or list prints',
+    ),
+  )
+    .addHelpText(
+      'after',
+      examples(
+        'import azure deployments.json --dry-run',
+        'import azure thermostats.json gateways.json --into ~/fleet --owner hvac-oncall',
+      ),
+    )
+    .action(async (files, options) =>
+      ends((await import('./import.ts')).run({ system: 'azure', files, ...options }, io)),
+    );
+
+  imported(
+    command(imports, 'hawkbit', "answers of hawkBit's Management API: rollouts and all that belongs to them"),
+  )
+    .option('--mirror <url>', 'where devices get artifacts: the address of a folder that has them by name')
+    .addHelpText(
+      'after',
+      examples(
+        'import hawkbit rollouts.json groups.json sets.json artifacts.json --mirror https://cdn.example/files',
+        'import hawkbit export/*.json --dry-run --format json | jq .notCarried',
+      ),
+    )
+    .action(async (files, options) =>
+      ends((await import('./import.ts')).run({ system: 'hawkbit', files, ...options }, io)),
+    );
+}
+
+function imported(parent: Command): Command {
+  return parent
+    .argument('<file...>', 'JSON, in any number of files')
+    .option(
+      '--into <folder>',
+      'the working folder of the fleet repository; nothing there is overwritten',
+      '.',
+    )
+    .option('--owner <name>', 'who answers for rollouts of which nothing says so')
+    .option('--dry-run', 'print the documents and write nothing')
+    .addOption(format());
+}
 
 function addServing(program: Command, io: Io, ends: Ends): void {
   command(program, 'serve', 'reconcile a repository and answer devices')

@@ -19,6 +19,7 @@ import { planningOf } from './planning.ts';
 import { show, withoutColumn } from './problem.ts';
 import { parseInstant, parseShare, parseSize, parseThreshold } from './quantity.ts';
 import { type Index, type ResolvedRollout, resolveGates, type Written } from './references.ts';
+import { isSecretName } from './secret-names.ts';
 import type { BugClass, DistributionSet, Rollout, Soak, Stage, StageEntry } from './types.generated.ts';
 
 /** What holds where a document does not say. */
@@ -202,9 +203,6 @@ function moduleOf(module: DistributionSet['spec']['modules'][number]): Module {
   };
 }
 
-/** What people call a variable that holds a secret. One that names a file or a key's id holds none. */
-const SECRET_NAME = /(?:^|_)(?:PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|CREDENTIALS?)$/i;
-
 /** Names that occur twice in a set, variables that look like secrets, and modules that its type requires and it lacks. */
 export function checkDistributionSet(
   document: SourceDocument<'DistributionSet'>,
@@ -216,7 +214,7 @@ export function checkDistributionSet(
   for (const [at, module] of spec.modules.entries()) {
     reportRepeated(document, ['spec', 'modules', at, 'artifacts'], module.artifacts ?? [], report);
     for (const [name, value] of Object.entries(module.env ?? {})) {
-      if (!SECRET_NAME.test(name) || value === '') continue;
+      if (!isSecretName(name) || value === '') continue;
       const message = `${name} looks like a secret, and whoever can read the repository, or has a device, can read it; keep it on the devices, and name it here`;
       report({ document, path: ['spec', 'modules', at, 'env', name] }, 'secret', message, 'warning');
     }
