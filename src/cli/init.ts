@@ -1,6 +1,7 @@
 /**
  * `tidegate init`: a fleet repository to start from. It is the example repository, with the schemas beside it so that
- * editors check documents without a network. What is there already is never touched.
+ * editors check documents without a network. What is there already is never touched; a folder that has a fleet gets
+ * nothing at all, because the example's documents would join it.
  */
 import { access, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join, posix, relative } from 'node:path';
@@ -21,13 +22,15 @@ export const SCHEMA_FOLDER = '.tidegate/schemas';
 
 export async function run({ folder }: InitOptions, io: Io): Promise<ExitCode> {
   const files = await newRepository();
-  await refuseToOverwrite(folder, files.keys());
+  await refuseSecondFleet(folder);
+  const made: string[] = [];
+  const kept: string[] = [];
   for (const [path, content] of files) {
-    await mkdir(dirname(join(folder, path)), { recursive: true });
-    // Exclusively, in case somebody else was faster than the look above.
-    await writeFile(join(folder, path), content, { flag: 'wx' });
+    const isNew = await writeUnlessThere(join(folder, path), content);
+    (isNew ? made : kept).push(path);
   }
-  io.out.lines(nextSteps(folder, [...files.keys()], io));
+  const hasGit = await exists(join(folder, '.git'));
+  io.out.lines([...madeLines(folder, made, io), ...keptLines(kept, io), ...nextSteps(folder, hasGit)]);
   return EXIT.fine;
 }
 
@@ -58,7 +61,7 @@ function withSchemasOf(path: string, text: string): string {
   return text.replace(/^(# yaml-language-server: \$schema=)\S*?([a-z-]+\.schema\.json)$/m, `$1${schemas}/$2`);
 }
 
-/** The YAML extension's settings: a schema for every place that documents have. */
+/** The YAML extension's settings: a schema for every place that documents have, and how documents are written. */
 function editorSettings(): string {
   const schemas = KINDS.map((kind) => {
     const place = PLACES[kind];
@@ -67,18 +70,45 @@ function editorSettings(): string {
       place.endsWith('/') ? `${place}**/*.yaml` : place,
     ];
   });
-  return `${JSON.stringify({ 'yaml.schemas': Object.fromEntries(schemas) }, null, 2)}\n`;
+  const settings = {
+    'yaml.schemas': Object.fromEntries(schemas),
+    'yaml.validate': true,
+    'yaml.hover': true,
+    'yaml.completion': true,
+    'yaml.format.enable': true,
+    // As in the example: what editors put into place then makes no difference to review.
+    'yaml.format.bracketSpacing': false,
+    'yaml.format.printWidth': 120,
+    'files.eol': '\n',
+    'files.insertFinalNewline': true,
+    '[yaml]': { 'editor.tabSize': 2, 'editor.insertSpaces': true, 'editor.detectIndentation': false },
+  };
+  return `${JSON.stringify(settings, null, 2)}\n`;
 }
 
-async function refuseToOverwrite(folder: string, paths: Iterable<string>): Promise<void> {
-  const taken: string[] = [];
-  for (const path of paths) if (await exists(join(folder, path))) taken.push(path);
-  const [first, ...others] = taken;
-  if (first === undefined) return;
-  const more = others.length === 0 ? '' : ` and ${others.length} more`;
+/** What lies in `fleet/` is one fleet: documents of two are neither. */
+async function refuseSecondFleet(folder: string): Promise<void> {
+  const entries = await readdir(join(folder, 'fleet'), { recursive: true }).catch((error: unknown) => {
+    if (isAbsent(error)) return [];
+    throw error;
+  });
+  const [document] = entries.filter((path) => /\.ya?ml$/.test(path)).sort();
+  if (document === undefined) return;
   throw new CommandError(
-    `${join(folder, first)}${more} is there already and stays as it is; choose another folder`,
+    `${join(folder, 'fleet', document)} is there already, so ${folder} has a fleet and stays as it is; choose another folder`,
   );
+}
+
+/** Exclusively, so that nothing is overwritten even where somebody else was faster than any look before. */
+async function writeUnlessThere(path: string, content: string): Promise<boolean> {
+  await mkdir(dirname(path), { recursive: true });
+  try {
+    await writeFile(path, content, { flag: 'wx' });
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  }
 }
 
 async function exists(path: string): Promise<boolean> {
@@ -91,20 +121,38 @@ async function exists(path: string): Promise<boolean> {
   }
 }
 
-function nextSteps(folder: string, paths: readonly string[], { out }: Io): string[] {
-  const documents = paths.filter((path) => path.startsWith('fleet/'));
-  const bare = join(folder, '..', 'fleet.git');
+function madeLines(folder: string, made: readonly string[], { out }: Io): string[] {
+  const shown = made.filter((path) => !path.startsWith(`${SCHEMA_FOLDER}/`));
+  const schemas = made.length - shown.length;
   return [
     `${out.paint('green', '✓')} a fleet repository is in ${out.paint('bold', folder)}:`,
-    ...documents.map((path) => `    ${path}`),
-    '    and a README, the schemas for your editor, and ops/ for what you do to a running rollout',
+    ...shown.map((path) => `    ${path}`),
+    ...(schemas === 0 ? [] : [`    ${SCHEMA_FOLDER}/ with ${schemas} schemas for your editor`]),
     '',
+  ];
+}
+
+function keptLines(kept: readonly string[], { out }: Io): string[] {
+  if (kept.length === 0) return [];
+  return [
+    `${out.paint('yellow', 'kept')} as they were there already:`,
+    ...kept.map((path) => `    ${path}`),
+    '',
+  ];
+}
+
+function nextSteps(folder: string, hasGit: boolean): string[] {
+  const bare = join(folder, '..', 'fleet.git');
+  const begin = hasGit ? '' : `git -C ${folder} init -b main && `;
+  return [
     'Next: put your own devices and versions into the documents, then',
     ...[
       `npx tidegate validate ${folder}`,
-      `git -C ${folder} init -b main && git -C ${folder} add . && git -C ${folder} commit -m "Describe the fleet"`,
+      `${begin}git -C ${folder} add . && git -C ${folder} commit -m "Describe the fleet"`,
       `git clone --bare ${folder} ${bare}        # what the server reads and commits to`,
       `npx tidegate serve --repo ${bare}`,
     ].map((line) => `    ${line}`),
+    '',
+    'On GitHub: write the hash of your release of Tidegate into .github/workflows/tidegate.yml, and your people into .github/CODEOWNERS.',
   ];
 }

@@ -28,11 +28,24 @@ describe('the example repository', () => {
     expect(desiredOf(loaded).devices.get('thermostat-000017' as DeviceId)?.retired).toBe(true);
   });
 
-  test('starts with one site and every stage but the last has a soak', () => {
+  test('begins with a few devices of every hardware, and every stage has gates and a soak', () => {
+    for (const rollout of desiredOf(loadDesired(files, AT)).rollouts.values()) {
+      const [canary, ...others] = rollout.stages;
+      expect(canary?.stratifyBy).toContain('hardwareRevision');
+      expect(canary?.size.kind).toBe('count');
+      expect(others.at(-1)?.size.kind).toBe('all');
+      expect(others.slice(0, -1).map(({ size }) => size.kind)).not.toContain('all');
+      for (const { soakMs, gates } of rollout.stages) {
+        expect(soakMs).toBeGreaterThan(0);
+        expect(gates.length).toBeGreaterThan(0);
+      }
+    }
+  });
+
+  test('its thermostats begin with ten devices', () => {
     const { stages, manifest } = rolloutOf(loadDesired(files, AT), 'thermostat-firmware');
     expect(manifest.distributionSet).toBe('thermostat@2.5.0');
-    expect(stages[0]).toMatchObject({ unit: 'site', size: { kind: 'count', count: 1 } });
-    for (const { soakMs } of stages.slice(0, -1)) expect(soakMs).toBeGreaterThan(0);
+    expect(stages[0]).toMatchObject({ unit: 'device', size: { kind: 'count', count: 10 } });
   });
 
   test.each(documents.map(({ path, content }) => [path, content] as const))(
