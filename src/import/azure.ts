@@ -229,13 +229,13 @@ function credentialFor(registry: string, settings: JsonPlace): string | undefine
 const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
 const VALUE_LENGTH = 4096;
 
-function importEnv(place: JsonPlace, desk: ImportDesk): Record<string, string> {
+function importEnv(variables: JsonPlace, desk: ImportDesk): Record<string, string> {
   const env: Record<string, string> = {};
-  for (const [name, entry] of place.entries) {
+  for (const [name, entry] of variables.entries) {
     // Deployment templates write the value alone.
-    const { value } = entry.isMapping ? entry.at('value') : entry;
-    if (value === undefined || value === null) continue;
-    const text = typeof value === 'object' ? JSON.stringify(value) : String(value);
+    const place = entry.isMapping ? entry.at('value') : entry;
+    if (place.isNothing) continue;
+    const text = place.scalar ?? JSON.stringify(place.value);
     if (looksSecret(name, text)) {
       const next = 'keep it on the devices, where the module reads it';
       desk.say('act', entry, `${name} looks like a secret, and a repository keeps what it once had`, next);
@@ -360,7 +360,7 @@ function importRollout(
 function importLabels(deployment: JsonPlace, options: AzureOptions, desk: ImportDesk) {
   const labels: Record<string, string> = {};
   for (const [key, place] of deployment.at('labels').entries) {
-    const text = place.text ?? (place.isNothing ? undefined : String(place.value));
+    const text = place.scalar;
     if (text === undefined) continue;
     if (looksSecret(key, text)) desk.say('act', place, `${key} looks like a secret`, 'keep it elsewhere');
     else if (isLabel(key, text)) labels[key] = text;

@@ -85,7 +85,7 @@ function tagsOf(
       );
     } else tags[name] = value;
   };
-  for (const [name, place] of target.at('attributes').entries) add(name, scalar(place), place);
+  for (const [name, place] of target.at('attributes').entries) add(name, place.scalar, place);
   for (const place of target.at('tags').items) {
     const tag = place.text ?? place.at('name').text;
     if (tag !== undefined) add(tag, TAGGED, place);
@@ -94,10 +94,6 @@ function tagsOf(
   add('type', target.at('targetTypeName').text, target.at('targetTypeName'));
   if (!nameIsId) add('name', target.at('name').text, target.at('name'));
   return tags;
-}
-
-function scalar({ value }: JsonPlace): string | undefined {
-  return ['string', 'number', 'boolean'].includes(typeof value) ? String(value) : undefined;
 }
 
 function sayTokens(targets: readonly JsonPlace[], desk: ImportDesk): void {

@@ -41,8 +41,15 @@ export class JsonPlace {
     return this.value === undefined || this.value === null;
   }
 
+  /** Without what no document can hold: a NUL, or half a surrogate pair, which JSON can. */
   get text(): string | undefined {
-    return typeof this.value === 'string' ? this.value : undefined;
+    return typeof this.value === 'string' ? storable(this.value) : undefined;
+  }
+
+  /** A text, or a number, true or false as one. */
+  get scalar(): string | undefined {
+    const isPlain = typeof this.value === 'number' || typeof this.value === 'boolean';
+    return isPlain ? String(this.value) : this.text;
   }
 
   get number(): number | undefined {
@@ -57,6 +64,10 @@ export class JsonPlace {
   get items(): readonly JsonPlace[] {
     return Array.isArray(this.value) ? this.value.map((_, index) => this.at(index)) : [];
   }
+}
+
+function storable(text: string): string {
+  return text.toWellFormed().replaceAll('\0', '\ufffd');
 }
 
 export type ReadJson =

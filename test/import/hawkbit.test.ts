@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { translateWindow } from '../../src/import/quartz.ts';
 import { fromHawkbit, NOW, problemsOf, saidOf, specOf } from './translated.ts';
@@ -241,4 +242,83 @@ describe('maintenance windows', () => {
       message: expect.stringMatching(message),
     });
   });
+});
+
+test('whatever is in the answers, what is made of it validates', () => {
+  const text = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.constantFrom(
+      '',
+      'Ä b',
+      'x'.repeat(300),
+      "a'b",
+      '../../x',
+      '1.2.3',
+      '7',
+      '\ud800',
+      'a\u0000b\u001b[1m',
+    ),
+  );
+  const number = fc.oneof(fc.integer({ min: -1, max: 3 }), fc.double());
+  const condition = fc.record({
+    condition: fc.constant('THRESHOLD'),
+    expression: fc.oneof(text, fc.constantFrom('0', '50')),
+  });
+  const artifact = fc.record({
+    id: fc.integer({ min: 1, max: 3 }),
+    hashes: fc.record({ sha256: fc.constantFrom('a'.repeat(64), 'B'.repeat(64), 'short') }),
+    providedFilename: text,
+    size: number,
+  });
+  const module = fc.record({
+    id: fc.integer({ min: 1, max: 3 }),
+    name: text,
+    version: text,
+    type: text,
+    artifacts: fc.array(artifact, { maxLength: 3 }),
+  });
+  const group = fc.record({
+    name: text,
+    targetPercentage: number,
+    totalTargets: number,
+    successCondition: condition,
+    errorCondition: condition,
+  });
+  const set = fc.record({
+    id: fc.constantFrom(1, 2),
+    name: text,
+    version: text,
+    description: text,
+    modules: fc.array(module, { maxLength: 3 }),
+  });
+  const rollout = fc.record({
+    id: fc.integer({ min: 1, max: 9 }),
+    name: text,
+    description: text,
+    createdBy: text,
+    distributionSetId: fc.constantFrom(1, 2),
+    targetFilterQuery: fc.constantFrom('id==*', 'attribute.a==b', 'nonsense', 'tag==x,name==y*'),
+    status: fc.constantFrom('ready', 'paused', 'waiting_for_approval', 'x'),
+    startAt: fc.oneof(number, fc.constant(NOW + 1), fc.constant(1e300)),
+    weight: number,
+    totalGroups: number,
+    groups: fc.array(group, { maxLength: 4 }),
+  });
+  const target = fc.record({
+    controllerId: text,
+    name: text,
+    attributes: fc.dictionary(text, text),
+    tags: fc.array(text),
+  });
+  const answers = fc.array(fc.oneof(set, rollout, target), { maxLength: 8 });
+  fc.assert(
+    fc.property(answers, (all) => {
+      const imported = fromHawkbit(all);
+      expect(problemsOf(imported)).toEqual([]);
+      const paths = imported.documents.map(({ path }) => path);
+      expect(new Set(paths).size).toBe(paths.length);
+      expect(paths.filter((path) => path.includes('..'))).toEqual([]);
+    }),
+    { numRuns: 200 },
+  );
 });
