@@ -40,10 +40,21 @@ export function createProgram(io: Io, onExit: (code: ExitCode) => void): Command
       '--base <commit>',
       'what trust/ is compared with: everything since may only add to it (default: HEAD~1)',
     )
-    .addOption(format())
+    .option('--strict', 'warnings fail, too')
+    .option('--explain <rule>', 'what a rule is about, and what to do; looks at nothing')
+    .addOption(
+      new Option('--format <format>', 'for people, programs, a workflow of GitHub, or code scanning')
+        .choices(['text', 'json', 'github', 'sarif'])
+        .default('text'),
+    )
     .addHelpText(
       'after',
-      examples('validate', 'validate ~/fleet --base origin/main', 'validate --format json | jq .problems'),
+      examples(
+        'validate',
+        'validate ~/fleet --base origin/main --strict',
+        'validate --explain one-stage',
+        'validate --format json | jq .problems',
+      ),
     )
     .action(async (path, options) => ends((await import('./validate.ts')).run({ path, ...options }, io)));
 

@@ -1,18 +1,16 @@
 /** The folder `trust/` of a working folder, for the `trust` commands: read, changed, and never anything but public metadata. */
-import { lstat, mkdir, readdir, readFile, stat } from 'node:fs/promises';
+import { mkdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { readFolder } from '../documents/folder.ts';
 import { releasesIn } from '../documents/releases.ts';
-import { isAbsent, unlessAbsent, writeFileDurably } from '../durable-fs.ts';
+import { isAbsent, writeFileDurably } from '../durable-fs.ts';
+import { readTrustIn } from '../fleet-repo/working-trust.ts';
 import type { Changes, Wanted } from '../trust/tuf/ceremony.ts';
 import { artifactTargets } from '../trust/tuf/content.ts';
 import {
-  emptyTrustFolder,
   isTrustFile,
-  NO_FOLDER,
   parsePublicKey,
   publicKeyPem,
-  readTrustFolder,
   TRUST_FOLDER,
   type TrustFolder,
 } from '../trust/tuf/folder.ts';
@@ -20,20 +18,6 @@ import { keyIdOf, MetadataError, type TargetFile, type TufKey } from '../trust/t
 import { CommandError, EXIT } from './errors.ts';
 import type { Io } from './io.ts';
 import { printable } from './output.ts';
-
-/** What `trust/` below `repo` holds; links are seen and not followed. */
-export async function readTrustIn(repo: string): Promise<TrustFolder> {
-  const top = join(repo, TRUST_FOLDER);
-  const found = await lstat(top).catch(unlessAbsent);
-  if (found?.isDirectory() === false) return emptyTrustFolder([NO_FOLDER]);
-  const files = new Map<string, Uint8Array | undefined>();
-  for (const path of await filesBelow(top)) {
-    if (!isTrustFile(path)) continue;
-    const isFile = (await lstat(join(top, path))).isFile();
-    files.set(path, isFile ? await readFile(join(top, path)) : undefined);
-  }
-  return readTrustFolder(files);
-}
 
 /** {@link readTrustIn}, for commands that need all of it. Throws {@link CommandError} where a file cannot be read. */
 export async function soundTrustIn(repo: string): Promise<TrustFolder> {
@@ -124,22 +108,6 @@ async function keyInFile(path: string): Promise<NamedKey> {
     if (!isAbsent(error)) throw error;
     const next = 'name one of trust/keys, or a file with a public key, as tidegate trust key makes it';
     throw new CommandError(`there is no key "${printable(path)}"; ${next}`);
-  }
-}
-
-async function filesBelow(folder: string): Promise<readonly string[]> {
-  try {
-    const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-    return entries
-      .filter((entry) => !entry.isDirectory())
-      .map((entry) =>
-        join(entry.parentPath, entry.name)
-          .slice(folder.length + 1)
-          .replaceAll('\\', '/'),
-      );
-  } catch (error) {
-    if (isAbsent(error)) return [];
-    throw error;
   }
 }
 

@@ -1,5 +1,6 @@
 /** `tidegate trust init`: the first trust of people's own, as a proposal that they sign before it is merged. */
 
+import { readTrustIn } from '../fleet-repo/working-trust.ts';
 import { openDevelopmentKeys } from '../trust/keys.ts';
 import { countersigned, initialTrust, type PublishedTrust } from '../trust/tuf/ceremony.ts';
 import { ASSIGNMENT_KEYS } from '../trust/tuf/content.ts';
@@ -12,15 +13,7 @@ import { downloadTarget, findTarget, httpFetch, refresh, type TrustedFiles } fro
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
 import { serverUrl, unreachable } from './server.ts';
-import {
-  keyFiles,
-  type NamedKey,
-  publicKeys,
-  readTrustIn,
-  requireFleet,
-  wantedIn,
-  writeTrust,
-} from './trust-folder.ts';
+import { keyFiles, type NamedKey, publicKeys, requireFleet, wantedIn, writeTrust } from './trust-folder.ts';
 
 export interface TrustInitOptions {
   readonly repo: string;

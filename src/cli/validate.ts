@@ -1,77 +1,71 @@
-/** `tidegate validate`: everything that is wrong with the documents of a working folder, committed or not. */
-import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import type { CommitId, SnapshotId } from '../core/model/ids.ts';
-import { readFolder } from '../documents/folder.ts';
-import { loadDesired, loadOperations } from '../documents/load.ts';
-import { compareProblems, type Problem } from '../documents/problem.ts';
-import { isAbsent } from '../durable-fs.ts';
+/** `tidegate validate`: prints what is wrong with a working folder, and what a rule is about. */
+import { join, relative } from 'node:path';
+import manifest from '../../package.json' with { type: 'json' };
+import type { Problem } from '../documents/problem.ts';
+import { rulePage } from '../documents/rule-page.ts';
+import { isRule, RULE_IDS, RULES, type RuleId } from '../documents/rules.ts';
+import { didYouMean } from '../documents/suggest.ts';
+import { sarifLog } from '../proposal/sarif.ts';
+import { type ValidationReport, validateFolder } from '../proposal/validation.ts';
+import { workflowCommands } from '../proposal/workflow-commands.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
 import { type Output, plural, printable } from './output.ts';
-import { trustProblems } from './validate-trust.ts';
+
+type Format = 'text' | 'json' | 'github' | 'sarif';
 
 export interface ValidateOptions {
   /** The root of a fleet repository's working folder. */
   readonly path: string;
   /** What `trust/` is compared with, commit by commit. */
   readonly base?: string;
-  readonly format: 'text' | 'json';
-}
-
-/** What `--format json` prints. */
-export interface ValidationReport {
-  readonly valid: boolean;
-  readonly documents: number;
-  readonly errors: number;
-  readonly warnings: number;
-  /** In order of file, line and column; files are relative to the repository. */
-  readonly problems: readonly Problem[];
+  /** Warnings fail, too. */
+  readonly strict?: boolean;
+  /** Prints the page of this rule, and looks at nothing. */
+  readonly explain?: string;
+  readonly format: Format;
 }
 
 export async function run(options: ValidateOptions, io: Io): Promise<ExitCode> {
-  const report = await validateFolder(options, io);
-  if (options.format === 'json') io.out.write(`${JSON.stringify(report, null, 2)}\n`);
-  else io.out.lines(reportLines(report, options.path, io.out));
+  const { path, base, strict, explain, format } = options;
+  if (explain !== undefined) return explainRule(explain, format, io);
+  const question = { path, base, isStrict: strict, now: io.clock.now(), env: io.env };
+  const validated = await validateFolder(question);
+  if (!validated.ok) throw new CommandError(validated.message);
+  const { report } = validated;
+  PRINT[format](report, path, io);
   return report.valid ? EXIT.fine : EXIT.problems;
 }
 
-async function validateFolder({ path, base }: ValidateOptions, io: Io): Promise<ValidationReport> {
-  if (!(await isFolder(join(path, 'fleet')))) {
-    const next = 'name the root of a fleet repository, or make one with tidegate init';
-    throw new CommandError(`${path} has no folder fleet/; ${next}`);
-  }
-  const files = await readFolder(path);
-  // Nothing is committed yet, so there is no id; problems do not depend on one.
-  const { problems } = loadDesired(files, { snapshot: '' as SnapshotId, commit: '' as CommitId });
-  const trust = await trustProblems({ path, base, files }, io);
-  const all = [...problems, ...loadOperations(files).problems, ...trust].sort(compareProblems);
-  const errors = all.filter(({ severity }) => severity === 'error').length;
-  return {
-    valid: errors === 0,
-    documents: files.filter((file) => /\.ya?ml$/.test(file.path)).length,
-    errors,
-    warnings: all.length - errors,
-    problems: all,
-  };
+const PRINT: Readonly<Record<Format, (report: ValidationReport, path: string, io: Io) => void>> = {
+  text: (report, path, { out }) => out.lines(reportLines(report, path, out)),
+  json: (report, _path, { out }) => out.write(`${JSON.stringify(report, null, 2)}\n`),
+  github: (report, path, { out, env }) =>
+    out.lines([...workflowCommands(report, { folder: folderIn(path, env) }), verdictLine(report, out)]),
+  sarif: (report, path, { out, env }) => {
+    const log = sarifLog(report, { version: manifest.version, folder: folderIn(path, env) });
+    out.write(`${JSON.stringify(log, null, 2)}\n`);
+  },
+};
+
+function explainRule(text: string, format: Format, { out }: Io): ExitCode {
+  if (!isRule(text))
+    throw new CommandError(`there is no rule "${printable(text)}"; ${didYouMean(text, RULE_IDS)}`);
+  out.write(
+    format === 'json' ? `${JSON.stringify({ id: text, ...RULES[text] }, null, 2)}\n` : rulePage(text),
+  );
+  return EXIT.fine;
 }
 
-async function isFolder(path: string): Promise<boolean> {
-  try {
-    return (await stat(path)).isDirectory();
-  } catch (error) {
-    if (isAbsent(error)) return false;
-    throw error;
-  }
+/** Where the repository lies in the workspace of a runner, or else in the present folder: what its services count paths from. */
+function folderIn(path: string, { GITHUB_WORKSPACE: workspace = '.' }: Io['env']): string {
+  const folder = relative(workspace, path).replaceAll('\\', '/');
+  return folder.startsWith('..') ? '' : folder;
 }
 
 /** Places are printed as seen from the present folder, so that terminals and editors make links of them. */
 function reportLines(report: ValidationReport, path: string, out: Output): string[] {
-  const lines = report.problems.map(({ file, line, column, severity, message, rule }) => {
-    const place = out.paint('bold', printable(`${join(path, file)}:${line}:${column}:`));
-    const colour = severity === 'error' ? 'red' : 'yellow';
-    return `${place} ${out.paint(colour, `${severity}:`)} ${printable(message)} ${out.paint('dim', `(${rule})`)}`;
-  });
+  const lines = report.problems.flatMap((problem) => problemLines(problem, path, out));
   if (lines.length > 0) lines.push('');
   if (report.problems.some(({ rule }) => rule === 'schema' || rule === 'yaml')) {
     lines.push(
@@ -79,12 +73,42 @@ function reportLines(report: ValidationReport, path: string, out: Output): strin
       '',
     );
   }
-  const { documents, errors, warnings } = report;
+  const [first] = report.problems;
+  if (first !== undefined) {
+    lines.push(`Why, with an example: tidegate validate --explain ${first.rule}`, '');
+  }
+  for (const { file, line, column, rule, reason } of report.allowed) {
+    lines.push(
+      out.paint('dim', printable(`${join(path, file)}:${line}:${column}: allows ${rule}: ${reason}`)),
+    );
+  }
+  if (report.allowed.length > 0) lines.push('');
+  lines.push(verdictLine(report, out));
+  return lines;
+}
+
+function problemLines(problem: Problem, path: string, out: Output): readonly string[] {
+  const { file, line, column, severity, message, rule } = problem;
+  const place = out.paint('bold', printable(`${join(path, file)}:${line}:${column}:`));
+  const colour = severity === 'error' ? 'red' : 'yellow';
+  const next = nextStep(rule, message);
+  return [
+    `${place} ${out.paint(colour, `${severity}:`)} ${printable(message)}${next} ${out.paint('dim', `(${rule})`)}`,
+  ];
+}
+
+/** Messages end with what to do, behind a semicolon; what a library says of YAML does not. */
+function nextStep(rule: RuleId, message: string): string {
+  return message.includes(';') ? '' : `; ${RULES[rule].fix}`;
+}
+
+function verdictLine(report: ValidationReport, out: Output): string {
+  const { documents, errors, warnings, allowed } = report;
   const found = [
     ...(errors === 0 ? [] : [plural(errors, 'error')]),
     ...(warnings === 0 ? [] : [plural(warnings, 'warning')]),
   ].join(' and ');
   const verdict = report.valid ? out.paint('green', '✓ valid') : out.paint('red', '✗ not valid');
-  lines.push(`${verdict}: ${found === '' ? 'no problems' : found} in ${plural(documents, 'document')}`);
-  return lines;
+  const also = allowed.length === 0 ? '' : `, ${allowed.length} allowed`;
+  return `${verdict}: ${found === '' ? 'no problems' : found} in ${plural(documents, 'document')}${also}`;
 }

@@ -1,7 +1,8 @@
 /** A document that its schema accepts, and the way to speak about its places. */
 import type { Kind } from './kinds.ts';
 import type { ParsedYaml, Path } from './parse.ts';
-import type { Severity } from './problem.ts';
+import type { Problem } from './problem.ts';
+import { type RuleId, severityOf } from './rules.ts';
 import type { Document } from './types.generated.ts';
 
 type DocumentOf = { [D in Document as D['kind']]: D };
@@ -27,8 +28,17 @@ export interface Place {
   readonly offset?: number;
 }
 
-/** Files a problem; an error unless said otherwise. */
-export type Report = (place: Place, rule: string, message: string, severity?: Severity) => void;
+/** Files a problem. How grave it is follows from the rule. */
+export type Report = (place: Place, rule: RuleId, message: string) => void;
+
+/** Collects what is reported, as grave as a fleet takes it that only warns of policy. */
+export function reportInto(problems: Problem[]): Report {
+  return ({ document, path, key, offset }, rule, message) => {
+    const { yaml, file } = document;
+    const position = key === true ? yaml.keyAt(path) : yaml.at(path, offset);
+    problems.push({ file, ...position, rule, severity: severityOf(rule, 'warn'), message });
+  };
+}
 
 export function isKind<K extends Kind>(document: SourceDocument, kind: K): document is SourceDocument<K> {
   return document.kind === kind;

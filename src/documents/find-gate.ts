@@ -3,7 +3,7 @@
 import { alphaOf } from '../core/gates/replay.ts';
 import type { Gate } from '../core/model/gate.ts';
 import type { CommitId, SnapshotId } from '../core/model/ids.ts';
-import { isKind, type Report, type SourceDocument } from './document.ts';
+import { isKind, reportInto, type SourceDocument } from './document.ts';
 import { normaliseGate } from './gates.ts';
 import { loadDesired, type SourceFile } from './load.ts';
 import { PRESETS, presetDocument } from './presets.ts';
@@ -73,12 +73,9 @@ function fromDocument(file: SourceFile): FoundGate {
 
 function normalised(document: SourceDocument<'Gate'>, before: readonly Problem[]): FoundGate {
   const problems = [...before];
-  const { yaml, file } = document;
-  const report: Report = ({ path, key, offset }, rule, message, severity = 'error') => {
-    const position = key === true ? yaml.keyAt(path) : yaml.at(path, offset);
-    problems.push({ ...position, file, rule, severity, message });
-  };
-  const gate = normaliseGate(document.name, document.data.spec, { document, path: ['spec'] }, report);
+  const { file } = document;
+  const place = { document, path: ['spec'] };
+  const gate = normaliseGate(document.name, document.data.spec, place, reportInto(problems));
   const first = problems.find(({ severity }) => severity === 'error');
   if (gate !== undefined && first === undefined) return { ok: true, gate, alpha: ALPHA_DEFAULT };
   return refuse(first === undefined ? `${file} is no Gate document; correct it` : formatProblem(first));

@@ -113,7 +113,7 @@ function reportUnreachable(document: FlagDocument, rules: readonly Model.FlagRul
     if (taker === -1) continue;
     const { line } = document.yaml.at(['spec', 'rules', taker]);
     const message = `no device comes to this rule: the one on line ${line} takes all that it is for; put it before that one, or remove it`;
-    report({ document, path: ['spec', 'rules', at] }, 'flag-unreachable', message, 'warning');
+    report({ document, path: ['spec', 'rules', at] }, 'flag-unreachable', message);
   }
 }
 

@@ -54,5 +54,5 @@ export function reportSleepers(
   if (durationMs >= pollIntervalMs || durationMs < DURATION_MIN_MS) return;
   const [open, poll] = [formatDuration(durationMs), formatDuration(pollIntervalMs)];
   const message = `devices ask every ${poll} and may miss an install window of ${open}; make the window longer or pollInterval shorter`;
-  report(place, 'install-window', message, 'warning');
+  report(place, 'short-window', message);
 }

@@ -10,7 +10,16 @@ import type { Flag } from '../core/model/flag.ts';
 import type { CommitId, Revision, RolloutName, SnapshotId } from '../core/model/ids.ts';
 import { canonicalJson, sha256Hex } from '../core/model/manifest.ts';
 import { atOnce, type Stepwise } from '../turns.ts';
-import type { ParsedDocument, Report, SourceDocument } from './document.ts';
+import {
+  type Allowance,
+  type Allowances,
+  type AllowedProblem,
+  allowancesOf,
+  isEmergency,
+  reportUnused,
+  sift,
+} from './allowances.ts';
+import { type ParsedDocument, type Report, reportInto, type SourceDocument } from './document.ts';
 import { normaliseFlag } from './flags.ts';
 import { normaliseGate } from './gates.ts';
 import { PLACES } from './kinds.ts';
@@ -18,7 +27,6 @@ import { createMemory } from './memory.ts';
 import {
   checkCondition,
   checkDistributionSet,
-  checkPolicy,
   checkStagePlan,
   checkWindow,
   DEFAULTS,
@@ -27,9 +35,11 @@ import {
   normaliseRollout,
   releaseOf,
 } from './normalise.ts';
-import { compareProblems, type Problem } from './problem.ts';
+import { checkOwner, checkPlanPolicy, checkPolicy } from './policy.ts';
+import { compareProblems, type Finding, type Problem } from './problem.ts';
 import { type DocumentCache, readDocument } from './read.ts';
 import { type Claim, type Index, indexDocuments, resolveRollout } from './references.ts';
+import { type Policy, RULES, severityOf } from './rules.ts';
 import { normaliseSites } from './sites.ts';
 import { reportUnenforced } from './unenforced.ts';
 import type { Validation } from './validate.ts';
@@ -41,12 +51,15 @@ interface NamedFile {
   readonly path: string;
   /** Git's mode; absent: a file. */
   readonly mode?: string;
+  readonly sizeBytes?: number;
 }
 
 export interface SourceFile extends NamedFile {
   readonly content: Uint8Array;
   /** Equal for equal content: what a cache remembers the document by. */
   readonly blob?: string;
+  /** Why the content is not here. */
+  readonly unread?: Finding;
 }
 
 /** A file that has been read already. */
@@ -59,6 +72,10 @@ export interface LoadedState {
   readonly desired: Desired.DesiredState | undefined;
   /** In order of file, line and column. */
   readonly problems: readonly Problem[];
+  /** What would be among the problems, if the documents did not say why it is right. */
+  readonly allowed: readonly AllowedProblem[];
+  /** Allowances of what documents alone do not show: for whoever looks at more. */
+  readonly allowances: Allowances;
   /** The files that define each rollout: its own first, then its distribution set's, group's, gates' and stage plan's. */
   readonly paths: ReadonlyMap<RolloutName, readonly string[]>;
   readonly distributionSetFiles: ReadonlyMap<string, string>;
@@ -70,31 +87,37 @@ export interface SnapshotPlace {
   readonly commit: CommitId;
 }
 
+export interface LoadOptions {
+  readonly cache?: DocumentCache;
+  /** What problems of the class `policy` are, in place of what the Fleet document says. */
+  readonly policy?: Policy | undefined;
+}
+
 /** Files outside `fleet/` and files that are not YAML are none of its business. */
 export function loadDesired(
   files: readonly (SourceFile | ReadFile)[],
   at: SnapshotPlace,
-  cache?: DocumentCache,
+  options?: LoadOptions,
 ): LoadedState {
-  return atOnce(loadingDesired(files, at, cache));
+  return atOnce(loadingDesired(files, at, options));
 }
 
 /** {@link loadDesired}, step by step. */
 export function* loadingDesired(
   files: readonly (SourceFile | ReadFile)[],
   { snapshot, commit }: SnapshotPlace,
-  cache?: DocumentCache,
+  { cache, policy }: LoadOptions = {},
 ): Stepwise<LoadedState> {
-  const problems: Problem[] = [];
-  const report = reportInto(problems);
-  const claims = yield* readAll(files, 'fleet/', problems, cache);
+  const found: Problem[] = [];
+  const report = reportInto(found);
+  const claims = yield* readAll(files, 'fleet/', found, cache);
   const index = indexDocuments(claims, report);
   for (const { document } of claims) {
     if (document !== undefined) reportUnenforced(document, report);
     yield;
   }
 
-  const fleetDocument = theFleet(claims, index, problems, report);
+  const fleetDocument = theFleet(claims, index, found, report);
   const fleet = fleetDocument && normaliseFleet(fleetDocument, index, report);
   yield* checkShared(index, fleetDocument, report);
   const rollouts = new Map<RolloutName, Desired.Rollout>();
@@ -103,25 +126,29 @@ export function* loadingDesired(
     const resolved = resolveRollout(document, index, report);
     const rollout = normaliseRollout(resolved, report);
     paths.set(document.name as RolloutName, resolved.files);
+    checkPolicy(resolved, rollout, report);
     if (rollout === undefined) continue;
     rollouts.set(rollout.name, rollout);
     if (fleet !== undefined) checkWindow(document, rollout, fleet, report);
-    checkPolicy(resolved, fleetDocument?.data.spec.policy ?? DEFAULTS.policy, report);
     yield;
   }
   const sites = yield* normaliseSites(index.all('Site'), fleet, report);
   const devices = yield* normaliseDevices(index.all('DeviceList'), report);
   const flags = new Map<string, Flag>();
   for (const document of index.all('Flag')) {
+    checkOwner(document, report);
     flags.set(document.name, normaliseFlag(document, index, report));
     yield;
   }
 
-  problems.sort(compareProblems);
+  const { problems, allowed, allowances } = yield* judged(found, claims, {
+    report,
+    policy: policy ?? fleetDocument?.data.spec.policy ?? DEFAULTS.policy,
+  });
   const sets = index.all('DistributionSet');
   const distributionSetFiles = new Map(sets.map(({ name, file }) => [name, file]));
   if (fleet === undefined || problems.some(({ severity }) => severity === 'error')) {
-    return { desired: undefined, problems, paths, distributionSetFiles };
+    return { desired: undefined, problems, allowed, allowances, paths, distributionSetFiles };
   }
   const distributionSets = new Map<string, Revision>();
   for (const set of sets) {
@@ -131,9 +158,36 @@ export function* loadingDesired(
   return {
     desired: { snapshot, commit, fleet, rollouts, distributionSets, devices, flags, sites },
     problems,
+    allowed,
+    allowances,
     paths,
     distributionSetFiles,
   };
+}
+
+/** What is left of what was found once the documents have said what they allow, each as grave as the fleet takes it. */
+function* judged(
+  found: Problem[],
+  claims: readonly Claim[],
+  { policy, report }: { readonly policy: Policy; readonly report: Report },
+): Stepwise<Pick<LoadedState, 'problems' | 'allowed' | 'allowances'>> {
+  const documents = claims.flatMap(({ document }) => document ?? []);
+  const annotations = documents.flatMap((document) => allowancesOf(document, report));
+  yield;
+  const emergencies = new Set(documents.filter(isEmergency).map(({ file }) => file));
+  const { unused } = sift(found, { annotations, emergencies });
+  const isDecided = ({ rule }: Allowance) => RULES[rule].source === 'documents';
+  // Not everything was looked for in a document that is wrong.
+  const broken = new Set(found.filter(({ severity }) => severity === 'error').map(({ file }) => file));
+  for (const allowance of unused) {
+    if (isDecided(allowance) && !broken.has(allowance.place.document.file)) reportUnused(allowance, report);
+  }
+  yield;
+  found.sort(compareProblems);
+  const graded = found.map((problem) => ({ ...problem, severity: severityOf(problem.rule, policy) }));
+  const { problems, allowed } = sift(graded, { annotations, emergencies });
+  const open = unused.filter((allowance) => !isDecided(allowance));
+  return { problems, allowed, allowances: { annotations: open, emergencies } };
 }
 
 export interface LoadedOperations {
@@ -167,6 +221,8 @@ export function* loadingOperations(
   const learnings: [string, string][] = [];
   for (const document of index.all('Operation')) {
     const { name, data } = document;
+    // No rule about operations is one that can be allowed.
+    for (const allowance of allowancesOf(document, report)) reportUnused(allowance, report);
     const own = rememberEntries(document, [], report, (told) =>
       operationsOf(document, checkOperations(document, told)),
     );
@@ -196,6 +252,22 @@ function* readAll(
       problems.push({ file: file.path, line: 1, column: 1, rule: 'link', severity: 'error', message });
       continue;
     }
+    if (file.mode === FOLDER_MODE) {
+      const message = 'this is a folder, and it is called like a document; give it another name';
+      problems.push({
+        file: file.path,
+        line: 1,
+        column: 1,
+        rule: 'document-folder',
+        severity: 'warning',
+        message,
+      });
+      continue;
+    }
+    if ('unread' in file && file.unread !== undefined) {
+      problems.push({ file: file.path, ...file.unread });
+      continue;
+    }
     if (!/\.ya?ml$/.test(file.path)) continue;
     yield;
     const { kind, name, document, findings } =
@@ -222,6 +294,8 @@ function placed(document: ParsedDocument, file: string): SourceDocument {
 }
 
 const sourceDocuments = new WeakMap<ParsedDocument, SourceDocument>();
+
+const FOLDER_MODE = '040000';
 
 const SPECIAL_MODES: Readonly<Record<string, string>> = {
   '120000': 'a symbolic link',
@@ -278,7 +352,10 @@ function* checkShared(
     const used = Object.values(document.data.spec.gates ?? {}).map((gate) =>
       typeof gate === 'string' || gate.use === undefined ? undefined : index.find('Gate', gate.use),
     );
-    rememberCheck(document, used, report, (told) => checkStagePlan(document, index, told));
+    rememberCheck(document, used, report, (told) => {
+      checkStagePlan(document, index, told);
+      checkPlanPolicy(document, told);
+    });
     yield;
   }
 }
@@ -295,7 +372,7 @@ function checkOperations(document: SourceDocument<'Operation'>, report: Report):
     const message = stageProblem(entry);
     if (message === undefined) return true;
     const path = ['spec', 'operations', written.indexOf(entry), 'action'];
-    report({ document, path }, 'operation-stage', message);
+    report({ document, path }, 'operation', message);
     return false;
   });
 }
@@ -336,12 +413,4 @@ function joined(texts: readonly (readonly [string, string])[]): ReadonlyMap<stri
     all.set(key, before === undefined ? text : `${before}\n\n${text}`);
   }
   return all;
-}
-
-function reportInto(problems: Problem[]): Report {
-  return ({ document, path, key, offset }, rule, message, severity = 'error') => {
-    const { yaml, file } = document;
-    const position = key === true ? yaml.keyAt(path) : yaml.at(path, offset);
-    problems.push({ file, ...position, rule, severity, message });
-  };
 }

@@ -141,24 +141,6 @@ export function checkWindow(
   if (installWindow !== undefined) reportSleepers(installWindow, pollIntervalMs, place, report);
 }
 
-/** What is allowed and seldom meant: a warning, or, where the fleet enforces its policy, an error that blocks the snapshot. */
-export function checkPolicy(
-  { document, gates }: ResolvedRollout,
-  policy: 'warn' | 'enforce',
-  report: Report,
-): void {
-  // Those that its stage plan brings along are gates, too; one that leads nowhere was reported.
-  if (gates.length > 0 || Object.keys(document.data.spec.gates ?? {}).length > 0) return;
-  const message =
-    'the rollout has no gates: whatever installs counts as a success; say under spec.gates what must hold';
-  report(
-    { document, path: ['spec'], key: true },
-    'no-gates',
-    message,
-    policy === 'enforce' ? 'error' : 'warning',
-  );
-}
-
 /** What a distribution set releases, under the name that its content gives it. */
 interface Release {
   readonly manifest: Manifest;
@@ -216,7 +198,7 @@ export function checkDistributionSet(
     for (const [name, value] of Object.entries(module.env ?? {})) {
       if (!isSecretName(name) || value === '') continue;
       const message = `${name} looks like a secret, and whoever can read the repository, or has a device, can read it; keep it on the devices, and name it here`;
-      report({ document, path: ['spec', 'modules', at, 'env', name] }, 'secret', message, 'warning');
+      report({ document, path: ['spec', 'modules', at, 'env', name] }, 'secret-variable', message);
     }
   }
   if (spec.type === undefined || fleet === undefined) return;
@@ -359,7 +341,16 @@ function shorthandOf(entry: Exclude<StageEntry, Stage>): Stage {
   return { name, size };
 }
 
-function stageOf(stage: StageWithSize, spec: Rollout['spec'], gates: readonly string[]): Desired.Stage {
+/** What a rollout says for stages that do not. */
+type StageFallbacks = Pick<Rollout['spec'], 'successThreshold' | 'errorThreshold' | 'bugClass'>;
+
+/** The stages of a plan as they are for a rollout that says nothing of its own. */
+export function stagesOfPlan({ data }: SourceDocument<'StagePlan'>): readonly Desired.Stage[] {
+  const gates = Object.keys(data.spec.gates ?? {});
+  return data.spec.stages.map((entry) => stageOf(expand(entry), {}, gates));
+}
+
+function stageOf(stage: StageWithSize, spec: StageFallbacks, gates: readonly string[]): Desired.Stage {
   const { size, unit } = stage.size;
   const threshold = (key: 'successThreshold' | 'errorThreshold') => {
     const written = stage[key] ?? spec[key] ?? STAGE_DEFAULTS[key];

@@ -1,6 +1,7 @@
 /** The `notifications` of the Fleet document: who is told, where, in which form. Nothing here reads an environment. */
 import { DEFAULT_OCCASIONS, type Receiver } from '../core/model/receiver.ts';
 import type { Place, Report, SourceDocument } from './document.ts';
+import type { RuleId } from './rules.ts';
 import type { Fleet } from './types.generated.ts';
 
 type Entry = NonNullable<Fleet['spec']['notifications']>[number];
@@ -42,7 +43,7 @@ function addressOf({ url, urlFrom }: Entry, place: Place, report: Report): Recei
 const SLACK_HOST = /(?:^|\.)slack(?:-gov)?\.com\.?$/;
 
 /** The rule and the message. Neither shows the address: the message is for more eyes than the repository. */
-function problemOf(text: string): readonly [rule: string, message: string] | undefined {
+function problemOf(text: string): readonly [rule: RuleId, message: string] | undefined {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || url.hostname === '') {
     return ['schema', 'it is no address that can be asked; write it as https://hooks.example/tidegate'];

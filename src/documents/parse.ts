@@ -20,6 +20,7 @@ import {
   type YAMLMap,
 } from 'yaml';
 import { type Finding, type Position, show } from './problem.ts';
+import type { RuleId } from './rules.ts';
 
 /** Keys and indexes from the root of a document: `['spec', 'stages', 0]`. */
 export type Path = readonly (string | number)[];
@@ -47,13 +48,8 @@ export const PARSE_LIMITS = { sizeBytes: 1024 * 1024, depth: 64, aliasedNodes: 1
 
 /** Reads one document. A byte order mark and CRLF are fine; a second document in the file is not. */
 export function parseYaml(content: Uint8Array): ParseResult {
-  if (content.byteLength > PARSE_LIMITS.sizeBytes) {
-    return failed(
-      'too-large',
-      START,
-      `a document has at most ${PARSE_LIMITS.sizeBytes} bytes, found ${content.byteLength}; split it`,
-    );
-  }
+  if (content.byteLength > PARSE_LIMITS.sizeBytes)
+    return { ok: false, findings: [tooLarge(content.byteLength)] };
   const text = decodeUtf8(content);
   if (typeof text !== 'string') {
     return failed(
@@ -130,7 +126,13 @@ function readText(text: string): ReadText | Failed {
 
 const START: Position = { line: 1, column: 1 };
 
-function failed(rule: string, position: Position, message: string): Failed {
+/** What is wrong with a document of so many bytes, whoever refuses to read it. */
+export function tooLarge(sizeBytes: number): Finding {
+  const message = `a document has at most ${PARSE_LIMITS.sizeBytes} bytes, found ${sizeBytes}; split it`;
+  return { ...START, rule: 'too-large', severity: 'error', message };
+}
+
+function failed(rule: RuleId, position: Position, message: string): Failed {
   return { ok: false, findings: [{ ...position, rule, severity: 'error', message }] };
 }
 
@@ -207,7 +209,7 @@ function findTooDeep(roots: readonly CST.Token[]): number | undefined {
 /** The document's data, with aliases followed as far as the limits allow. */
 function toData(document: Document, positionOf: (offset: number) => Position): ReadText | Failed {
   const findings: Finding[] = [];
-  const report = (rule: string, node: unknown, message: string): void => {
+  const report = (rule: RuleId, node: unknown, message: string): void => {
     findings.push({ ...positionOf(startOf(node)), rule, severity: 'error', message });
   };
   // The library resolves an alias by walking the whole document, which many aliases make slow.

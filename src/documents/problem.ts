@@ -1,6 +1,5 @@
 /** A problem: what is wrong with a document, where, and what to do about it. Problems are collected, never thrown. */
-
-export type Severity = 'error' | 'warning';
+import type { RuleId, Severity } from './rules.ts';
 
 export interface Problem {
   /** Path inside the repository: `fleet/rollouts/kiosk.yaml`. */
@@ -9,7 +8,7 @@ export interface Problem {
   readonly line: number;
   readonly column: number;
   /** Stable name of the rule that was broken, for filters and annotations: `unknown-key`. */
-  readonly rule: string;
+  readonly rule: RuleId;
   readonly severity: Severity;
   /** What was expected and found, and the next step, without the place. */
   readonly message: string;

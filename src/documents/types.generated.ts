@@ -277,7 +277,7 @@ export interface Labels {
   [k: string]: string;
 }
 /**
- * Notes for people and other tools. Tidegate does not read them.
+ * Notes for people and other tools. Of them Tidegate reads tidegate.dev/allow.<rule>: why this document may break a rule of validation.
  */
 export interface Annotations {
   [k: string]: string;
@@ -448,6 +448,10 @@ export interface Rollout {
      * While true nothing new is offered; devices keep what they run.
      */
     suspend?: boolean;
+    /**
+     * There is no time to go slowly: validation allows one stage of everyone, and lists it. What the rollout does is the same.
+     */
+    emergency?: boolean;
     /**
      * What must hold before a device counts as a success, and what the stage as a whole is judged by.
      */

@@ -1,24 +1,22 @@
 /**
  * What the schemas accept and the reconciler does not act on yet. Whoever writes one of these relies on it, so none
- * is ignored in silence: an error where relying on it is unsafe, else a warning.
+ * is ignored in silence.
  */
 import { isKind, nameOf, type Report, type SourceDocument } from './document.ts';
 import type { Kind } from './kinds.ts';
 import type { Path } from './parse.ts';
-import type { Severity } from './problem.ts';
 
 const NOT_YET_ENFORCED: readonly {
   readonly kind: Kind;
   readonly path: Path;
-  readonly severity: Severity;
-}[] = [{ kind: 'Rollout', path: ['spec', 'retries'], severity: 'warning' }];
+}[] = [{ kind: 'Rollout', path: ['spec', 'retries'] }];
 
 export function reportUnenforced(document: SourceDocument, report: Report): void {
-  for (const { kind, path, severity } of NOT_YET_ENFORCED) {
+  for (const { kind, path } of NOT_YET_ENFORCED) {
     if (!isKind(document, kind)) continue;
     if (valueAt(document.data, path) === undefined) continue;
     const message = `${nameOf(path)} of a ${kind} is not enforced yet and would have no effect; remove it`;
-    report({ document, path, key: true }, 'not-yet-enforced', message, severity);
+    report({ document, path, key: true }, 'not-yet-enforced', message);
   }
 }
 

@@ -19,6 +19,7 @@ import { nameOf, type ParsedDocument } from './document.ts';
 import { KINDS, type Kind } from './kinds.ts';
 import type { ParsedYaml, Path } from './parse.ts';
 import { type Finding, type Position, show } from './problem.ts';
+import type { RuleId } from './rules.ts';
 import { closest } from './suggest.ts';
 
 export interface Validation {
@@ -151,7 +152,8 @@ function explainOne(error: ErrorObject, yaml: ParsedYaml): { about: string; find
     const missing = resolve(schema.properties?.[key]);
     const [what] = missing.description?.split(/\.( |$)/) ?? [];
     const message = `${nameOf(path)} needs the key "${key}"${what === undefined ? '' : ` (${lowerFirst(what)})`}${example(key, missing)}`;
-    return { about: about(key), finding: finding(yaml.keyAt(path), 'missing-key', message) };
+    const rule = isOwner([...path, key], yaml) ? 'no-owner' : 'missing-key';
+    return { about: about(key), finding: finding(yaml.keyAt(path), rule, message) };
   }
   if (error.propertyName !== undefined) {
     const key = error.propertyName;
@@ -166,7 +168,13 @@ function explainOne(error: ErrorObject, yaml: ParsedYaml): { about: string; find
   }
   const expected = schema.title ?? error.message ?? 'valid';
   const message = `${nameOf(path)} must be ${expected}, found ${show(error.data)}${nextStep(error, schema, path, yaml)}`;
-  return { about: about(), finding: finding(yaml.at(path), 'schema', message) };
+  const isNobody = (error.data === null || error.data === '') && isOwner(path, yaml);
+  return { about: about(), finding: finding(yaml.at(path), isNobody ? 'no-owner' : 'schema', message) };
+}
+
+/** That nobody answers for a rollout is a rule of its own: people look for it by name. */
+function isOwner(path: Path, { value }: ParsedYaml): boolean {
+  return isMapping(value) && value['kind'] === 'Rollout' && path.join('.') === 'spec.owner';
 }
 
 /** As much of a schema as messages are made of. */
@@ -234,7 +242,7 @@ function pathOf(pointer: string, root: unknown): Path {
   return path;
 }
 
-function finding(position: Position, rule: string, message: string): Finding {
+function finding(position: Position, rule: RuleId, message: string): Finding {
   return { ...position, rule, severity: 'error', message };
 }
 

@@ -12,6 +12,7 @@ import {
   loadingOperations,
 } from '../documents/load.ts';
 import type { Problem } from '../documents/problem.ts';
+import type { Policy } from '../documents/rules.ts';
 import type { Origins } from '../fleet-repo/origins.ts';
 import { readDocuments, snapshotAt } from '../fleet-repo/snapshot.ts';
 import { type ReadTrust, readTrust } from '../fleet-repo/trust.ts';
@@ -153,7 +154,7 @@ function judge(given: {
 async function readDesired(
   git: Git,
   commit: Commit,
-  given: { cache: DocumentCache; outcomes: Outcomes },
+  given: { cache: DocumentCache; outcomes: Outcomes; policy?: Policy | undefined },
 ): Promise<Looked['loaded']> {
   const { cache } = given;
   const snapshot = await snapshotAt(git, commit);
@@ -165,7 +166,9 @@ async function readDesired(
     };
   }
   const files = await readDocuments(git, { tree: commit.tree, folder: 'fleet', cache });
-  const { desired, problems, paths, distributionSetFiles } = await inTurns(loadingDesired(files, snapshot));
+  const { desired, problems, paths, distributionSetFiles } = await inTurns(
+    loadingDesired(files, snapshot, { policy: given.policy }),
+  );
   if (desired === undefined) return { desired, paths, problems };
   const changed = changedSets({ desired, distributionSetFiles }, given.outcomes);
   return changed.length === 0
@@ -183,7 +186,9 @@ async function lastValid(
     head === undefined ? [] : (await firstParentLog(git, head.oid, () => false, LOOK_BACK_MAX)).slice(1);
   const applied = given.applied === undefined ? undefined : await git.commit(given.applied).catch(unlessGone);
   for (const commit of applied === undefined ? await older() : [applied]) {
-    const { desired } = await readDesired(git, commit, given);
+    // What was in force stays in force, also where a newer Tidegate has policies that the fleet would enforce.
+    const policy = applied === undefined ? undefined : 'warn';
+    const { desired } = await readDesired(git, commit, { ...given, policy });
     if (desired !== undefined) return desired;
   }
   return undefined;

@@ -233,10 +233,14 @@ export function createReconciler(
    * cannot be told anything.
    */
   function withFlaws(wanted: Wanted): Wanted {
-    const ofTrust = tuf.flaws().map((flaw) => ({ ...flaw, rule: 'trust' }));
+    const ofTrust = tuf.flaws().map((flaw) => ({ ...flaw, rule: 'trust' as const }));
     const { fleet } = wanted.desired ?? {};
     const unreachable = fleet === undefined ? [] : (ports.announcer?.flaws(fleet) ?? []);
-    const ofReceivers = unreachable.map((message) => ({ file: FLEET_FILE, message, rule: 'notifications' }));
+    const ofReceivers = unreachable.map((message) => ({
+      file: FLEET_FILE,
+      message,
+      rule: 'notifications' as const,
+    }));
     const flaws = [...ofTrust, ...ofReceivers].map(
       ({ file, message, rule }): Problem => ({
         file,

@@ -81,7 +81,17 @@ describe('the examples', () => {
     rows(section('Which one?').split('And how it decides')[0] ?? '').flatMap(([, , as]) => spans(as)),
   )('the gate %s is one', (text) => {
     if (!text.startsWith('{')) expect(compileGate(text)).toMatchObject({ ok: true });
-    else expect(problemsOf(load({ 'fleet/rollouts/kiosk.yaml': gated(text) }))).toEqual([]);
+    else
+      expect(
+        problemsOf(
+          load({
+            'fleet/rollouts/kiosk.yaml': gated(text).replace(
+              '- canary: 1 site',
+              '- {name: canary, size: 1 site, soak: 1h}',
+            ),
+          }),
+        ),
+      ).toEqual([]);
   });
 
   test('the documents load together', () => {

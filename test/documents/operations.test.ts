@@ -111,9 +111,7 @@ describe('operations', () => {
         `{action: ${action}, attempt: 1, by: ada}`,
       );
       const { operations, problems } = loadOperations([source('ops/kiosk.yaml', text)]);
-      expect(problems.map(({ line, column, rule }) => [line, column, rule])).toEqual([
-        [7, 14, 'operation-stage'],
-      ]);
+      expect(problems.map(({ line, column, rule }) => [line, column, rule])).toEqual([[7, 14, 'operation']]);
       expect(operations.entries.map(({ action: kept }) => kept)).toEqual(['pause', 'approve']);
     }
   });

@@ -35,7 +35,9 @@ test.each(PRESETS.map(({ kind, name }) => [kind, name] as const))(
   'a rollout can name the %s %s, and a fleet can have it as its own',
   (kind, name) => {
     const text =
-      kind === 'StagePlan' ? rolloutOn(name) : rolloutOn('[{fleet: all}]', `{health: {use: ${name}}}`);
+      kind === 'StagePlan'
+        ? rolloutOn(name)
+        : rolloutOn('[{name: canary, size: 1%, soak: 1h}, {fleet: all}]', `{health: {use: ${name}}}`);
     const bare = loadWith(text);
     expect(problemsOf(bare)).toEqual([]);
     const preset = PRESETS.find((each) => each.name === name)?.text ?? '';

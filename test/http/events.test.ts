@@ -128,7 +128,7 @@ test('every kind of event has a name and a time, and problems are shown by their
     file: 'fleet/fleet.yaml',
     line: 3,
     column: 1,
-    rule: 'r',
+    rule: 'schema',
     severity: 'error',
     message: 'no',
   } as const;

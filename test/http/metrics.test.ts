@@ -58,7 +58,7 @@ test('a broken commit shows: its problems are counted and the head is not in for
   await fleet.settle();
   expect(await value('tidegate_head_in_force')).toBe(1);
   expect(await value('tidegate_last_pass_timestamp_seconds')).toBe(START / 1000);
-  const problem = { file: 'f', line: 1, column: 1, rule: 'r', message: 'no' };
+  const problem = { file: 'f', line: 1, column: 1, rule: 'schema', message: 'no' } as const;
   const { wanted } = fleet.state();
   if (wanted === undefined) throw new Error('nothing is wanted');
   fleet.set({

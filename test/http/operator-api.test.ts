@@ -104,7 +104,7 @@ test('a broken head, a hold and a failed pass are shown while the last good snap
     file: 'fleet/fleet.yaml',
     line: 1,
     column: 2,
-    rule: 'x',
+    rule: 'schema',
     severity: 'error',
     message: 'no',
   } as const;

@@ -1,0 +1,96 @@
+/** Rules that need history, signatures or the record: `validate` looks at trust/, a server at the rest. */
+import { defineRules } from './rule.ts';
+
+export const SERVER_RULES = defineRules({
+  trust: {
+    class: 'error',
+    source: 'folder',
+    summary: 'Something in trust/ is not signed, not whole, or not what the documents release.',
+    why: 'Devices install only what people have vouched for; what is wrong here they refuse.',
+    fix: 'run `tidegate trust status`, which says what is missing and who can give it',
+  },
+  repository: {
+    class: 'error',
+    source: 'server',
+    summary: 'The branch has no commit, or its commit has no folder fleet/.',
+    why: 'There is nothing to reconcile. What was in force stays in force.',
+    fix: 'push a commit with a folder fleet/ to the branch that the server follows',
+  },
+  'commit-signature': {
+    class: 'error',
+    source: 'server',
+    summary: 'A commit is not signed by anybody whose commits count.',
+    why: 'The server was started with a list of people whose commits it obeys. What was in force stays in force.',
+    fix: 'sign the commit with a key that the list has, or have somebody on it commit',
+  },
+  'immutable-distribution-set': {
+    class: 'error',
+    source: 'server',
+    summary: 'A distribution set differs from what an attempt installed under its name.',
+    why: 'One name would mean two things: in the record what was installed, on devices what comes now.',
+    fix: 'give what you changed a new version, or restore the file',
+  },
+  'frozen-stage': {
+    class: 'advice',
+    source: 'server',
+    summary: 'A stage was edited after it opened.',
+    why: 'An open stage keeps the members, thresholds and gates that it opened with. The edit counts from the next attempt on.',
+    fix: 'nothing, if that is what you meant; otherwise cancel the attempt and retry',
+  },
+  'operation-rollout': {
+    class: 'advice',
+    source: 'server',
+    summary: 'An entry in ops/ is about a rollout that does not exist.',
+    why: 'It has no effect, and looks like one that was obeyed.',
+    fix: 'correct the name of the file and of the document',
+  },
+  'operation-attempt': {
+    class: 'advice',
+    source: 'server',
+    summary: 'An entry in ops/ is about an attempt that there is not.',
+    why: 'It has no effect, and looks like one that was obeyed.',
+    fix: 'write the attempt that it is about; `tidegate status` shows the latest',
+  },
+  'operation-over': {
+    class: 'advice',
+    source: 'server',
+    summary: 'An entry in ops/ is about an attempt that is over.',
+    why: 'It has no effect, and looks like one that was obeyed.',
+    fix: 'take the entry away, or write the attempt that you mean',
+  },
+  'operation-stage': {
+    class: 'advice',
+    source: 'server',
+    summary: 'An entry in ops/ names a stage or a gate that the attempt does not have.',
+    why: 'It has no effect, and looks like one that was obeyed.',
+    fix: 'correct the name',
+  },
+  'operation-early': {
+    class: 'advice',
+    source: 'server',
+    summary: 'An entry in ops/ has no effect yet, and may have one later.',
+    why: 'What was said of the situation of today would count in another one.',
+    fix: 'take the entry away if that is not meant',
+  },
+  'operation-emergency': {
+    class: 'advice',
+    source: 'server',
+    summary: 'An entry in ops/ asks for an emergency that goes nowhere, or forward.',
+    why: 'An emergency skips the stages on the way back. On the way forward stages are what protects the fleet.',
+    fix: 'let the stages decide, or promote them one by one',
+  },
+  'allowed-signers': {
+    class: 'advice',
+    source: 'server',
+    summary: 'A line of trust/allowed_signers cannot be used.',
+    why: 'Approvals of whoever it is about do not count.',
+    fix: 'write the line as `ssh-keygen -Y verify` wants it',
+  },
+  notifications: {
+    class: 'advice',
+    source: 'server',
+    summary: 'A receiver of notices cannot be told anything.',
+    why: 'The environment of the server lacks the address that the Fleet document names, or has one that cannot be asked.',
+    fix: 'set the variable where the server runs, and start it again',
+  },
+});
