@@ -3,7 +3,7 @@ import { join, relative } from 'node:path';
 import manifest from '../../package.json' with { type: 'json' };
 import type { Problem } from '../documents/problem.ts';
 import { rulePage } from '../documents/rule-page.ts';
-import { isRule, RULE_IDS, RULES, type RuleId } from '../documents/rules.ts';
+import { isRule, RULE_IDS, RULES } from '../documents/rules.ts';
 import { didYouMean } from '../documents/suggest.ts';
 import { sarifLog } from '../proposal/sarif.ts';
 import { type ValidationReport, validateFolder } from '../proposal/validation.ts';
@@ -91,15 +91,9 @@ function problemLines(problem: Problem, path: string, out: Output): readonly str
   const { file, line, column, severity, message, rule } = problem;
   const place = out.paint('bold', printable(`${join(path, file)}:${line}:${column}:`));
   const colour = severity === 'error' ? 'red' : 'yellow';
-  const next = nextStep(rule, message);
   return [
-    `${place} ${out.paint(colour, `${severity}:`)} ${printable(message)}${next} ${out.paint('dim', `(${rule})`)}`,
+    `${place} ${out.paint(colour, `${severity}:`)} ${printable(message)} ${out.paint('dim', `(${rule})`)}`,
   ];
-}
-
-/** Messages end with what to do, behind a semicolon; what a library says of YAML does not. */
-function nextStep(rule: RuleId, message: string): string {
-  return message.includes(';') ? '' : `; ${RULES[rule].fix}`;
 }
 
 function verdictLine(report: ValidationReport, out: Output): string {

@@ -139,12 +139,23 @@ function failed(rule: RuleId, position: Position, message: string): Failed {
 /** Only the first mistake: those after it are mostly its consequences. */
 function unreadable(document: Document, positionOf: (offset: number) => Position): Failed {
   const [first] = [...document.errors, ...document.warnings];
-  const message = first === undefined ? 'not YAML' : (NEXT_STEPS[first.code] ?? first.message);
-  return failed('yaml', positionOf(first?.pos[0] ?? 0), message);
+  const { code, message = 'the file is not YAML', pos = [0] } = first ?? {};
+  const said =
+    OWN_WORDS[code ?? ''] ??
+    `${message}; ${NEXT_STEPS[code ?? ''] ?? 'correct this place, or the line above it'}`;
+  return failed('yaml', positionOf(pos[0]), said);
 }
 
-/** Where the library's own words leave open what to do. */
+/** What to do about what the library has words for. */
 const NEXT_STEPS: Readonly<Record<string, string>> = {
+  BAD_DQ_ESCAPE: 'double the backslash, or use single quotes',
+  BAD_INDENT: 'indent it like its neighbours',
+  BAD_SCALAR_START: 'put the value in quotes',
+  MISSING_CHAR: 'add what is missing here or in the line above it: a colon behind a key, a quote, a bracket',
+};
+
+/** What the library says in words that only its author understands. */
+const OWN_WORDS: Readonly<Record<string, string>> = {
   TAB_AS_INDENT: 'indentation must be spaces, found a tab; replace it with spaces',
   TAG_RESOLVE_FAILED: 'YAML tags are not used in documents; take the tag away',
   BLOCK_AS_IMPLICIT_KEY:
@@ -260,7 +271,7 @@ function toData(document: Document, positionOf: (offset: number) => Position): R
       report(
         'yaml',
         node,
-        'texts must be Unicode without NUL, found half a surrogate pair or a NUL; remove the escape',
+        'texts must be Unicode without NUL, found half a surrogate pair or a NUL; take it out',
       );
     }
     return scalar;
@@ -273,6 +284,14 @@ function toData(document: Document, positionOf: (offset: number) => Position): R
       const key = keyOf(pair);
       if (key === undefined) {
         report('yaml', pair.key ?? map, 'a key must be a text; put it in quotes');
+        continue;
+      }
+      if (key === '<<') {
+        report(
+          'yaml',
+          pair.key,
+          'documents have no merge keys (<<), which YAML 1.2 does not know; write the keys out',
+        );
         continue;
       }
       const first = seen.get(key);

@@ -52,7 +52,7 @@ const validators = new Map<Kind, ValidateFunction>();
 export function validate(yaml: ParsedYaml): Validation {
   const { value } = yaml;
   if (!isMapping(value)) {
-    const message = `a document must be a mapping with apiVersion, kind, metadata and spec, found ${show(value)}`;
+    const message = `a document must be a mapping with apiVersion, kind, metadata and spec, found ${show(value)}; ${ELSEWHERE}`;
     return { findings: [finding(yaml.at([]), 'schema', message)] };
   }
   const kind = KINDS.find((candidate) => candidate === value['kind']);
@@ -110,13 +110,15 @@ function validatorOf(kind: Kind): ValidateFunction {
 
 function unknownKind(yaml: ParsedYaml, found: unknown): Finding {
   const meant = typeof found === 'string' ? closest(found, KINDS) : undefined;
-  const next = meant === undefined ? '' : `; did you mean ${meant}?`;
+  const next = meant === undefined ? ELSEWHERE : `did you mean ${meant}?`;
   return finding(
     yaml.at(['kind']),
     'schema',
-    `kind must be one of ${KINDS.join(', ')}, found ${show(found)}${next}`,
+    `kind must be one of ${KINDS.join(', ')}, found ${show(found)}; ${next}`,
   );
 }
+
+const ELSEWHERE = 'a file that is no document of a fleet belongs outside of fleet/ and ops/';
 
 /** One finding per place: of several errors about one value, the most telling. */
 function explain(errors: readonly ErrorObject[], yaml: ParsedYaml): readonly Finding[] {

@@ -67,6 +67,8 @@ async function commitFlaws(
   { path, base, env }: TrustQuestion,
   folder: TrustFolder,
 ): Promise<readonly Flaw[] | undefined> {
+  // A variable of a workflow that was not set; to git it would be HEAD, and nothing would be compared.
+  if (base === '') return undefined;
   const git = await personGit(path, { env, mayAsk: false, signal: AbortSignal.timeout(GIT_MS_MAX) });
   // With a base its end of the branch is listed, too, after a dash.
   const range =

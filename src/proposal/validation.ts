@@ -12,7 +12,7 @@ import { largeFiles } from '../documents/file-sizes.ts';
 import { readFolder } from '../documents/folder.ts';
 import { type LoadedState, loadDesired, loadOperations } from '../documents/load.ts';
 import { compareProblems, type Problem } from '../documents/problem.ts';
-import { type RuleId, severityOf } from '../documents/rules.ts';
+import { RULES, type RuleId, severityOf } from '../documents/rules.ts';
 import { isAbsent } from '../durable-fs.ts';
 import { trustProblems } from './trust-problems.ts';
 
@@ -112,7 +112,10 @@ function allowing(
 
 /** A pull request is where policy is enforced, whatever the fleet makes of what has been merged. */
 function asProposed<P extends Problem>(problem: P): P {
-  return { ...problem, severity: severityOf(problem.rule, 'enforce') };
+  const { rule, message } = problem;
+  // What other libraries say of an expression ends without a next step.
+  const said = message.includes(';') ? message : `${message}; ${RULES[rule].fix}`;
+  return { ...problem, severity: severityOf(rule, 'enforce'), message: said };
 }
 
 async function isFolder(path: string): Promise<boolean> {

@@ -106,8 +106,7 @@ describe('what is refused', () => {
   });
 
   test('texts that are no Unicode', () => {
-    const message =
-      'texts must be Unicode without NUL, found half a surrogate pair or a NUL; remove the escape';
+    const message = 'texts must be Unicode without NUL, found half a surrogate pair or a NUL; take it out';
     check('a: "\\ud800"\n', [`1:4: ${message}`]);
     check('a: ["\\0"]\n', [`1:5: ${message}`]);
   });
