@@ -11,6 +11,7 @@ import { quietPass } from './quiet-pass.ts';
 import { recount } from './recount.ts';
 import { releases } from './releases.ts';
 import { reports } from './reports.ts';
+import { validation } from './validation.ts';
 import { warmPolls } from './warm-polls.ts';
 import { watchedReports } from './watched-reports.ts';
 
@@ -25,6 +26,7 @@ const BENCHES: Readonly<Record<string, () => Promise<readonly string[]> | AsyncI
   'gate-readings': gateReadings,
   releases,
   metadata,
+  validation,
 };
 
 const wanted = process.argv.slice(2);

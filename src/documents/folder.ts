@@ -1,5 +1,6 @@
 /** The documents of a working directory, for commands that look at what is not committed yet. */
-import { lstat, readdir, readFile } from 'node:fs/promises';
+import { lstatSync, readdirSync, readFileSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode } from '../durable-fs.ts';
 import type { SourceFile } from './load.ts';
@@ -20,26 +21,27 @@ export async function readFolder(
 ): Promise<readonly SourceFile[]> {
   const names = new Set(await readdir(root));
   const files: SourceFile[] = [];
-  for (const folder of folders) if (names.has(folder)) await collect(root, folder, files);
+  // One after the other, at once: nothing else runs in a command, and a file costs a fraction of what it costs in a thread pool.
+  for (const folder of folders) if (names.has(folder)) collect(root, folder, files);
   return files.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-async function collect(root: string, path: string, files: SourceFile[]): Promise<void> {
+function collect(root: string, path: string, files: SourceFile[]): void {
   const absolute = join(root, path);
-  const stats = await lstat(absolute);
+  const stats = lstatSync(absolute);
   if (stats.isSymbolicLink()) {
     files.push({ path, content: EMPTY, mode: '120000' });
   } else if (stats.isDirectory()) {
-    const names = await readdir(absolute).catch(unreadable);
+    const names = unlessUnreadable(() => readdirSync(absolute));
     if (!Array.isArray(names)) files.push({ path, content: EMPTY, unread: names });
     // A folder with a repository of its own is what git would record as a submodule.
     else if (names.includes('.git')) files.push({ path, content: EMPTY, mode: '160000' });
     else {
       if (isDocument(path)) files.push({ path, content: EMPTY, mode: '040000' });
-      for (const name of names) await collect(root, `${path}/${name}`, files);
+      for (const name of names) collect(root, `${path}/${name}`, files);
     }
   } else if (stats.isFile()) {
-    files.push({ path, mode: '100644', sizeBytes: stats.size, ...(await contentOf(absolute, stats.size)) });
+    files.push({ path, mode: '100644', sizeBytes: stats.size, ...contentOf(absolute, stats.size) });
   }
 }
 
@@ -49,12 +51,20 @@ function isDocument(path: string): boolean {
   return /\.ya?ml$/.test(path);
 }
 
-async function contentOf(path: string, sizeBytes: number): Promise<Pick<SourceFile, 'content' | 'unread'>> {
+function contentOf(path: string, sizeBytes: number): Pick<SourceFile, 'content' | 'unread'> {
   if (!isDocument(path)) return { content: EMPTY };
   // A firmware image with a wrong name must not be read into memory to be refused.
   if (sizeBytes > PARSE_LIMITS.sizeBytes) return { content: EMPTY, unread: tooLarge(sizeBytes) };
-  const content = await readFile(path).catch(unreadable);
+  const content = unlessUnreadable(() => readFileSync(path));
   return content instanceof Uint8Array ? { content } : { content: EMPTY, unread: content };
+}
+
+function unlessUnreadable<Read>(read: () => Read): Read | Finding {
+  try {
+    return read();
+  } catch (error) {
+    return unreadable(error);
+  }
 }
 
 /** Whose rights are missing, and disks that fail: a problem of this one file. */

@@ -10,10 +10,11 @@ import { type AllowedProblem, reportUnused, sift } from '../documents/allowances
 import { reportInto } from '../documents/document.ts';
 import { largeFiles } from '../documents/file-sizes.ts';
 import { readFolder } from '../documents/folder.ts';
-import { type LoadedState, loadDesired, loadOperations } from '../documents/load.ts';
+import { type LoadedState, loadingDesired, loadOperations } from '../documents/load.ts';
 import { compareProblems, type Problem } from '../documents/problem.ts';
 import { RULES, type RuleId, severityOf } from '../documents/rules.ts';
 import { isAbsent } from '../durable-fs.ts';
+import { inTurns } from '../turns.ts';
 import { trustProblems } from './trust-problems.ts';
 
 export interface ValidationQuestion {
@@ -66,11 +67,9 @@ export async function validateFolder(question: ValidationQuestion): Promise<Vali
   }
   const files = await readFolder(path, FOLDERS);
   // Nothing is committed yet, so there is no id; problems do not depend on one.
-  const loaded = loadDesired(
-    files,
-    { snapshot: '' as SnapshotId, commit: '' as CommitId },
-    { policy: 'enforce' },
-  );
+  const at = { snapshot: '' as SnapshotId, commit: '' as CommitId };
+  // In turns: within one, nothing that was parsed could be let go of, and a large repository is many times its text.
+  const loaded = await inTurns(loadingDesired(files, at, { policy: 'enforce' }));
   const trust = await trustProblems({ ...question, base, files });
   if (trust === undefined) {
     const next = 'fetch it (in a workflow: actions/checkout with fetch-depth: 0), or name another';
