@@ -1,13 +1,11 @@
 /** `tidegate plan`: what a change to the documents would do if it were merged now. */
-import { readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { decodeCensus } from '../documents/census.ts';
 import { isAbsent } from '../durable-fs.ts';
-import { readCheckout } from '../proposal/checkout.ts';
 import { contentOf } from '../proposal/content.ts';
 import { parseDevices } from '../proposal/device-list.ts';
+import { type AskedFleet, examine } from '../proposal/examination.ts';
 import { markdownOf } from '../proposal/markdown.ts';
-import { type AskedFleet, planReport } from '../proposal/plan-report.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
 import { blockLines } from './plan-text.ts';
@@ -26,23 +24,15 @@ export interface PlanOptions {
 }
 
 export async function run(options: PlanOptions, io: Io): Promise<ExitCode> {
-  await requireFleetFolder(options.path);
-  const checkout = await readCheckout({ path: options.path, base: options.base, branch: options.branch });
-  const report = planReport({ checkout, fleet: await askedFleet(options, io), now: io.clock.now() });
-  if (options.format === 'json') io.out.write(`${JSON.stringify(report, null, 2)}\n`);
-  else if (options.format === 'markdown') io.out.write(markdownOf(contentOf(report)));
-  else io.out.lines(blockLines(contentOf(report), io.out));
-  return report.valid ? EXIT.fine : EXIT.problems;
-}
-
-async function requireFleetFolder(path: string): Promise<void> {
-  const found = await stat(join(path, 'fleet')).catch((error: unknown) => {
-    if (isAbsent(error)) return undefined;
-    throw error;
-  });
-  if (found?.isDirectory() === true) return;
-  const next = 'name the root of a fleet repository, or make one with tidegate init';
-  throw new CommandError(`${path} has no folder fleet/; ${next}`);
+  const { path, base, branch, format } = options;
+  const fleet = await askedFleet(options, io);
+  const examined = await examine({ path, base, branch, fleet, now: io.clock.now(), env: io.env });
+  if (!examined.ok) throw new CommandError(examined.message);
+  const { plan } = examined;
+  if (format === 'json') io.out.write(`${JSON.stringify(plan, null, 2)}\n`);
+  else if (format === 'markdown') io.out.write(markdownOf(contentOf(plan)));
+  else io.out.lines(blockLines(contentOf(plan), io.out));
+  return plan.valid ? EXIT.fine : EXIT.problems;
 }
 
 async function askedFleet(options: PlanOptions, io: Io): Promise<AskedFleet | undefined> {

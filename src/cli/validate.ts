@@ -5,8 +5,9 @@ import type { Problem } from '../documents/problem.ts';
 import { rulePage } from '../documents/rule-page.ts';
 import { isRule, RULE_IDS, RULES } from '../documents/rules.ts';
 import { didYouMean } from '../documents/suggest.ts';
+import { examine } from '../proposal/examination.ts';
 import { sarifLog } from '../proposal/sarif.ts';
-import { type ValidationReport, validateFolder } from '../proposal/validation.ts';
+import type { ValidationReport } from '../proposal/validation.ts';
 import { workflowCommands } from '../proposal/workflow-commands.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
@@ -29,10 +30,10 @@ export interface ValidateOptions {
 export async function run(options: ValidateOptions, io: Io): Promise<ExitCode> {
   const { path, base, strict, explain, format } = options;
   if (explain !== undefined) return explainRule(explain, format, io);
-  const question = { path, base, isStrict: strict, now: io.clock.now(), env: io.env };
-  const validated = await validateFolder(question);
-  if (!validated.ok) throw new CommandError(validated.message);
-  const { report } = validated;
+  const question = { path, base, branch: 'main', isStrict: strict, now: io.clock.now(), env: io.env };
+  const examined = await examine(question);
+  if (!examined.ok) throw new CommandError(examined.message);
+  const report = examined.validation;
   PRINT[format](report, path, io);
   return report.valid ? EXIT.fine : EXIT.problems;
 }

@@ -13,7 +13,7 @@ export function ruleText(id: RuleId): string {
   const rule = RULES[id];
   return `${[
     rule.summary,
-    `**${GRAVITY[rule.class]}** ${FOUND_BY[rule.source]}`,
+    `**${gravityOf(rule)}** ${FOUND_BY[rule.source]}`,
     `## Why\n\n${rule.why}`,
     `## What to do\n\n${upperFirst(rule.fix)}.`,
     ...(rule.example === undefined ? [] : [exampleText(rule.example)]),
@@ -28,10 +28,17 @@ const GRAVITY: Readonly<Record<Rule['class'], string>> = {
   advice: 'Advice: a warning, unless `tidegate validate --strict` is asked.',
 };
 
+/** A server does not look at the fleet for it: a commit that was valid yesterday would not be once devices came. */
+function gravityOf({ class: weight, source }: Rule): string {
+  return weight === 'policy' && source === 'fleet'
+    ? 'A policy: `tidegate validate` fails. A server does not look for it.'
+    : GRAVITY[weight];
+}
+
 const FOUND_BY: Readonly<Record<Rule['source'], string>> = {
   documents: 'The documents alone show it.',
   folder: '`tidegate validate` finds it in the working folder.',
-  fleet: 'It takes knowing the fleet, or what became of earlier rollouts.',
+  fleet: 'It takes knowing the fleet, or what became of earlier rollouts: see [planning](../planning.md).',
   server: 'A server finds it, with the record at hand; `tidegate status` shows it.',
 };
 

@@ -5,12 +5,13 @@
 import { DOCUMENT_RULES } from './rules/of-documents.ts';
 import { FILE_RULES } from './rules/of-files.ts';
 import { ROLLOUT_RULES } from './rules/of-rollouts.ts';
+import { FLEET_RULES } from './rules/of-the-fleet.ts';
 import { SERVER_RULES } from './rules/of-the-server.ts';
 import type { Rule, Severity } from './rules/rule.ts';
 
 export type { Example, Rule, RuleClass, RuleSource, Severity } from './rules/rule.ts';
 
-const ALL = { ...FILE_RULES, ...DOCUMENT_RULES, ...ROLLOUT_RULES, ...SERVER_RULES };
+const ALL = { ...FILE_RULES, ...DOCUMENT_RULES, ...ROLLOUT_RULES, ...FLEET_RULES, ...SERVER_RULES };
 
 export type RuleId = keyof typeof ALL;
 

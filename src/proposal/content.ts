@@ -15,7 +15,7 @@ import {
 } from '../core/model/time.ts';
 import { formatCount, formatPercent, plural } from '../core/words.ts';
 import type { Block } from './block.ts';
-import type { PlanReport } from './plan-report.ts';
+import type { PlanReport } from './examination.ts';
 import type { Holding, Move, Proposal, RolloutProposal } from './proposal.ts';
 
 export function contentOf(report: PlanReport): readonly Block[] {

@@ -10,10 +10,11 @@ import { knownGoodOf } from '../core/model/outcome.ts';
 import { PLANNING_DEFAULTS } from '../core/model/planning.ts';
 import { DAY, formatDuration, HOUR } from '../core/model/time.ts';
 import { formatCount, formatPercent, plural } from '../core/words.ts';
+import type { RuleId } from '../documents/rules.ts';
 import type { Move, Proposal, RolloutProposal } from './proposal.ts';
 
 /** A finding about a rollout; where it lies in the file is looked up by whoever has the documents. */
-export interface Lint {
+export interface FleetLint {
   readonly rollout: string;
   readonly rule: LintRule;
   /** Of the Rollout document, from its root: what would have to change. */
@@ -32,7 +33,7 @@ export const LINT_RULES = [
   'left-with-nothing',
   'no-fallback',
   'quarantined-revision',
-] as const;
+] as const satisfies readonly RuleId[];
 export type LintRule = (typeof LINT_RULES)[number];
 
 export interface LintInput {
@@ -41,21 +42,22 @@ export interface LintInput {
   readonly allotment: Allotment;
 }
 
-export function lint({ head, proposal, allotment }: LintInput): readonly Lint[] {
+export function lint({ head, proposal, allotment }: LintInput): readonly FleetLint[] {
   // Where nobody knows the fleet, nothing can be said of whom it lacks.
   const isKnown = proposal.devices > 0;
   const ofRollouts = proposal.rollouts.flatMap((proposed) => {
     const rollout = head.rollouts.get(proposed.rollout);
     const part = allotment.rollouts.find((each) => each.rollout === rollout);
     if (rollout === undefined || part === undefined) return [];
-    const of = { rollout, proposed, part, head, allotment };
+    const isChanged = proposal.changes?.rollouts.some((each) => each.rollout === rollout.name) ?? false;
+    const of = { rollout, proposed, part, head, allotment, isChanged };
     return [...quarantined(of), ...(isKnown ? ofFleet(of) : [])];
   });
   return [...ofRollouts, ...proposal.moves.flatMap(leftAlone)];
 }
 
 /** Devices that a rollout had, and that no rollout has with the change. */
-function leftAlone({ from, to, devices }: Move): readonly Lint[] {
+function leftAlone({ from, to, devices }: Move): readonly FleetLint[] {
   if (from === null || to !== null) return [];
   const message = `${plural(devices, 'device')} that had ${from.distributionSet} by ${from.rollout} match no rollout any more: they keep what they run, and nothing that is wrong with it is ever taken back; let a rollout of lower priority match them, or leave them in`;
   return [{ rollout: from.rollout, rule: 'left-with-nothing', path: CONDITION, message }];
@@ -67,9 +69,10 @@ interface Of {
   readonly part: Allotment['rollouts'][number];
   readonly head: DesiredState;
   readonly allotment: Allotment;
+  readonly isChanged: boolean;
 }
 
-function ofFleet(of: Of): readonly Lint[] {
+function ofFleet(of: Of): readonly FleetLint[] {
   const { forecast } = of.proposed;
   return [
     ...matchesNothing(of),
@@ -84,26 +87,28 @@ function ofFleet(of: Of): readonly Lint[] {
 const STAGES = ['spec', 'stages'];
 const CONDITION = ['spec', 'targetCondition'];
 
-function found(of: Of, rule: LintRule, path: Lint['path'], message: string): Lint {
+function found(of: Of, rule: LintRule, path: FleetLint['path'], message: string): FleetLint {
   return { rollout: of.rollout.name, rule, path, message };
 }
 
-function quarantined(of: Of): readonly Lint[] {
+function quarantined(of: Of): readonly FleetLint[] {
   const { effect } = of.proposed;
   if (effect.kind !== 'waits' || !/quarantined|cancelled/.test(effect.because)) return [];
   const message = `${of.proposed.distributionSet} would not be offered: ${effect.because}`;
   return [found(of, 'quarantined-revision', ['spec', 'distributionSet'], message)];
 }
 
-function matchesNothing(of: Of): readonly Lint[] {
+function matchesNothing(of: Of): readonly FleetLint[] {
   if (of.proposed.matching !== 0) return [];
   const message =
     'no device of the fleet matches; check the names and values of the tags, or expect devices that have yet to come';
   return [found(of, 'matches-nothing', CONDITION, message)];
 }
 
-function shadowed(of: Of): readonly Lint[] {
+/** A rollout that stands back behind others is mostly meant to; one that is changed is meant to reach somebody. */
+function shadowed(of: Of): readonly FleetLint[] {
   const { matching, takenBy } = of.proposed;
+  if (!of.isChanged) return [];
   if (matching === undefined || matching === 0 || takenBy.length === 0) return [];
   const taken = takenBy.reduce((sum, { devices }) => sum + devices, 0);
   const who = takenBy.map(({ rollout, devices }) => `${rollout} has ${formatCount(devices)}`).join(', ');
@@ -113,7 +118,7 @@ function shadowed(of: Of): readonly Lint[] {
 }
 
 /** What its devices would have if a first attempt were taken back: what the next rollout that matches them gives. */
-function noFallback(of: Of): readonly Lint[] {
+function noFallback(of: Of): readonly FleetLint[] {
   const { part, allotment, proposed } = of;
   if (proposed.effect.kind !== 'starts' || knownGoodOf(part.attempts) !== undefined) return [];
   const place = allotment.rollouts.indexOf(part);
@@ -133,7 +138,7 @@ function noFallback(of: Of): readonly Lint[] {
 const ABSENT_MAX = 0.05;
 const NAMED_MAX = 3;
 
-function weakCanary(of: Of): readonly Lint[] {
+function weakCanary(of: Of): readonly FleetLint[] {
   const { rollout, part, head, proposed } = of;
   const [first] = rollout.stages;
   const reach = proposed.forecast?.stages[0]?.reach;
@@ -198,22 +203,22 @@ function chanceOfNone({ units, all, drawn }: { units: number; all: number; drawn
   return chance;
 }
 
-function sizes(of: Of, { stages, timelines }: Forecast): readonly Lint[] {
-  return stages.flatMap((stage, index): readonly Lint[] => [
+function sizes(of: Of, { stages, timelines }: Forecast): readonly FleetLint[] {
+  return stages.flatMap((stage, index): readonly FleetLint[] => [
     ...emptyStage(of, stage, index),
     ...stageOrder(of, stages, index),
     ...ringSize(of, stage, index, timelines.least.stages[index]?.soakMs ?? 0),
   ]);
 }
 
-function emptyStage(of: Of, { name, reach }: StageForecast, index: number): readonly Lint[] {
+function emptyStage(of: Of, { name, reach }: StageForecast, index: number): readonly FleetLint[] {
   if (reach.devices > 0) return [];
   const message = `the stage ${name} takes in nobody new: the ones before it have all ${formatCount(reach.reached)} devices that its size asks for; leave it out, or make it larger`;
   return [found(of, 'empty-stage', stagePath(index), message)];
 }
 
 /** The last two may be what is left over. */
-function stageOrder(of: Of, stages: readonly StageForecast[], index: number): readonly Lint[] {
+function stageOrder(of: Of, stages: readonly StageForecast[], index: number): readonly FleetLint[] {
   const [stage, next] = stages.slice(index);
   if (stage === undefined || next === undefined || index >= stages.length - 2) return [];
   const [own, after] = [stage.reach.devices, next.reach.devices];
@@ -231,7 +236,7 @@ const RINGS: Readonly<
   beta: { from: 100, to: 1000, soakMinMs: 7 * DAY },
 };
 
-function ringSize(of: Of, stage: StageForecast, index: number, soakMs: number): readonly Lint[] {
+function ringSize(of: Of, stage: StageForecast, index: number, soakMs: number): readonly FleetLint[] {
   const isRings = of.rollout.stages.some(({ name }) => name === 'insiders') && of.rollout.stages.length === 4;
   const ring = isRings && Object.hasOwn(RINGS, stage.name) ? RINGS[stage.name] : undefined;
   if (ring === undefined) return [];
@@ -256,8 +261,8 @@ function ringSize(of: Of, stage: StageForecast, index: number, soakMs: number): 
   );
 }
 
-function underpowered(of: Of, { stages }: Forecast): readonly Lint[] {
-  return stages.flatMap((stage, index): readonly Lint[] => {
+function underpowered(of: Of, { stages }: Forecast): readonly FleetLint[] {
+  return stages.flatMap((stage, index): readonly FleetLint[] => {
     // The last stage guards nobody after it.
     if (index === stages.length - 1 || stage.reach.devices === 0) return [];
     const sights = stage.gates.flatMap((gate) =>
@@ -303,7 +308,7 @@ function hastyText({ name }: StageForecast, { name: gate, events }: Sighted): st
   return `in stage ${name} a single incident is beyond the limit of gate ${gate} (${rounded(own.incidents)} are expected in its own time and ${rounded(own.limit ?? 0)} allowed; in a whole day ${rounded(ownPerDay.incidents)} and ${rounded(ownPerDay.limit ?? 0)}): a release with nothing wrong has one with a chance of ${formatPercent(own.falseHaltChance ?? 0)} (${formatPercent(ownPerDay.falseHaltChance ?? 0)} in a day); use method: sequential, or a larger stage`;
 }
 
-function stagePath(index: number): Lint['path'] {
+function stagePath(index: number): FleetLint['path'] {
   return [...STAGES, index];
 }
 

@@ -74,10 +74,14 @@ export interface ProposalInput {
   readonly now: Instant;
 }
 
-export function propose(input: ProposalInput): {
+export interface Proposed {
   readonly proposal: Proposal;
+  /** Every rollout, changed or not. */
+  readonly all: readonly RolloutProposal[];
   readonly allotment: Allotment;
-} {
+}
+
+export function propose(input: ProposalInput): Proposed {
   const { base, head, outcomes, population } = input;
   const after = allot(head, outcomes, population);
   const before = base && allot(base, outcomes, population);
@@ -87,15 +91,15 @@ export function propose(input: ProposalInput): {
     flags: flagChanges(base, head),
   };
   const changed = new Set(changes?.rollouts.map(({ rollout }) => rollout));
-  const shown =
-    changed.size === 0 ? after.rollouts : after.rollouts.filter(({ rollout }) => changed.has(rollout.name));
+  const all = after.rollouts.map((each) => proposalOf(each, input));
   return {
+    all,
     allotment: after,
     proposal: {
       changes,
       devices: devicesIn(population.cells),
       moves: before === undefined ? [] : movesBetween(before, after, population.cells),
-      rollouts: shown.map((each) => proposalOf(each, input)),
+      rollouts: changed.size === 0 ? all : all.filter(({ rollout }) => changed.has(rollout)),
     },
   };
 }

@@ -4,13 +4,14 @@
  */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Operations } from '../core/model/desired.ts';
 import type { CommitId, SnapshotId } from '../core/model/ids.ts';
 import type { Instant } from '../core/model/time.ts';
 import { type AllowedProblem, reportUnused, sift } from '../documents/allowances.ts';
 import { reportInto } from '../documents/document.ts';
 import { largeFiles } from '../documents/file-sizes.ts';
 import { readFolder } from '../documents/folder.ts';
-import { type LoadedState, loadingDesired, loadOperations } from '../documents/load.ts';
+import { type LoadedState, loadingDesired, loadOperations, type SourceFile } from '../documents/load.ts';
 import { compareProblems, type Problem } from '../documents/problem.ts';
 import { RULES, type RuleId, severityOf } from '../documents/rules.ts';
 import { isAbsent } from '../durable-fs.ts';
@@ -33,8 +34,15 @@ export interface ValidationQuestion {
 
 /** Looks for more: the problems that it found, and the rules that it looked for, so that allowances of those can be judged. */
 export type Lint = (
-  loaded: LoadedState,
+  read: ReadFolder,
 ) => Promise<{ readonly looked: readonly RuleId[]; readonly problems: readonly Problem[] }>;
+
+/** The folder as it was read. */
+export interface ReadFolder {
+  readonly files: readonly SourceFile[];
+  readonly loaded: LoadedState;
+  readonly operations: Operations;
+}
 
 export interface ValidationReport {
   readonly valid: boolean;
@@ -75,16 +83,12 @@ export async function validateFolder(question: ValidationQuestion): Promise<Vali
     const next = 'fetch it (in a workflow: actions/checkout with fetch-depth: 0), or name another';
     return { ok: false, message: `there is no commit "${base}" here to compare with; ${next}` };
   }
-  const further = await Promise.all(lints.map((lint) => lint(loaded)));
+  const { operations, problems: ofOperations } = loadOperations(files);
+  const further = await Promise.all(lints.map((lint) => lint({ files, loaded, operations })));
   const looked = [...LOOKED, ...further.flatMap((lint) => lint.looked)];
   const more = allowing(
     loaded,
-    [
-      ...loadOperations(files).problems,
-      ...trust,
-      ...largeFiles(files),
-      ...further.flatMap((lint) => lint.problems),
-    ],
+    [...ofOperations, ...trust, ...largeFiles(files), ...further.flatMap((lint) => lint.problems)],
     looked,
   );
   const problems = [...loaded.problems, ...more.problems].map(asProposed).sort(compareProblems);

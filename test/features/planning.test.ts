@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { StageForecast } from '../../src/core/estimate/forecast.ts';
-import type { PlanReport } from '../../src/proposal/plan-report.ts';
+import type { PlanReport } from '../../src/proposal/examination.ts';
 import { document, repositoryOf, run, temporaryFolder, writeFiles } from '../cli/fixture.ts';
 
 const HOUR = 3_600_000;

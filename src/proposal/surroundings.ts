@@ -1,15 +1,13 @@
 /**
- * Reads what a proposal is made of from a working folder and the repository around it: the documents as they lie there, those of the
- * commit that they are compared with, and the record. Nothing is fetched and nothing is written.
+ * Reads the repository around a working folder, as far as it says what the folder's documents would change: those of the commit that they
+ * are compared with, and the record. Nothing is fetched and nothing is written.
  */
 
 import type { Census } from '../core/model/census.ts';
-import type { DesiredState, Operations } from '../core/model/desired.ts';
+import type { DesiredState } from '../core/model/desired.ts';
 import type { CommitId, SnapshotId } from '../core/model/ids.ts';
 import type { Outcomes } from '../core/model/outcome.ts';
-import { readFolder as readWorkingFolder } from '../documents/folder.ts';
-import { type LoadedState, loadDesired, loadOperations, type SourceFile } from '../documents/load.ts';
-import type { Problem } from '../documents/problem.ts';
+import { loadDesired, type SourceFile } from '../documents/load.ts';
 import { OUTCOMES_BRANCH, readCensus, readOutcomes } from '../fleet-repo/outcomes.ts';
 import { readSnapshot } from '../fleet-repo/snapshot.ts';
 import { GitRepositoryError } from '../git/errors.ts';
@@ -18,14 +16,11 @@ import { openRepository } from '../git/local.ts';
 import { mergeBase, resolveRevision } from '../git/revision.ts';
 import { ProposalError } from './errors.ts';
 
-export interface Checkout {
-  readonly files: readonly SourceFile[];
-  readonly head: LoadedState;
-  readonly operations: Operations;
-  readonly operationProblems: readonly Problem[];
+/** What there is around a working folder. */
+export interface Surroundings {
   /** Undefined where there is nothing to compare with. */
   readonly base: BaseState | undefined;
-  readonly record: Record;
+  readonly record: FleetRecord;
 }
 
 export interface BaseState {
@@ -38,14 +33,14 @@ export interface BaseState {
   readonly files: readonly SourceFile[];
 }
 
-interface Record {
+export interface FleetRecord {
   /** Where it was found: `origin/outcomes`. Undefined: nothing has been recorded yet, or it was not fetched. */
   readonly name?: string;
   readonly outcomes: Outcomes;
   readonly census: Census | undefined;
 }
 
-export interface CheckoutOptions {
+export interface SurroundingsOptions {
   readonly path: string;
   /** Where to compare from; unless given, the branch as the remote has it, else as it is here. */
   readonly base: string | undefined;
@@ -53,16 +48,7 @@ export interface CheckoutOptions {
 }
 
 /** Throws {@link ProposalError} where a base was named that is not there. */
-export async function readCheckout(options: CheckoutOptions): Promise<Checkout> {
-  const files = await readWorkingFolder(options.path);
-  // What lies in a folder has no id yet.
-  const head = loadDesired(files, { snapshot: '' as SnapshotId, commit: '' as CommitId });
-  const { operations, problems: operationProblems } = loadOperations(files);
-  const around = await inRepository(options);
-  return { files, head, operations, operationProblems, ...around };
-}
-
-async function inRepository(options: CheckoutOptions): Promise<Pick<Checkout, 'base' | 'record'>> {
+export async function readSurroundings(options: SurroundingsOptions): Promise<Surroundings> {
   const { path, base } = options;
   let repository: Git;
   try {
@@ -83,7 +69,7 @@ async function inRepository(options: CheckoutOptions): Promise<Pick<Checkout, 'b
   }
 }
 
-async function baseOf(repository: Git, options: CheckoutOptions): Promise<BaseState | undefined> {
+async function baseOf(repository: Git, options: SurroundingsOptions): Promise<BaseState | undefined> {
   const { path } = options;
   const named = await baseCommit(repository, options);
   if (named === undefined) return undefined;
@@ -101,7 +87,7 @@ async function baseOf(repository: Git, options: CheckoutOptions): Promise<BaseSt
 /** Where the work branched off: what the branch has got since is nobody's proposal here. */
 async function baseCommit(
   repository: Git,
-  { path, base, branch }: CheckoutOptions,
+  { path, base, branch }: SurroundingsOptions,
 ): Promise<{ readonly name: string; readonly oid: Oid } | undefined> {
   const head = await resolveRevision(repository, path, 'HEAD');
   for (const name of base === undefined ? [`origin/${branch}`, branch] : [base]) {
@@ -119,7 +105,7 @@ async function baseCommit(
   return undefined;
 }
 
-async function recordOf(repository: Git, path: string): Promise<Record> {
+async function recordOf(repository: Git, path: string): Promise<FleetRecord> {
   // What was fetched last is newer than a branch of one's own, which nobody moves.
   for (const name of [`origin/${OUTCOMES_BRANCH}`, OUTCOMES_BRANCH]) {
     const found = await resolveRevision(repository, path, name);
