@@ -5,7 +5,7 @@
 
 import type { StageCounts } from '../core/model/outcome.ts';
 import { type Instant, MINUTE } from '../core/model/time.ts';
-import type { FleetCounts, RolloutStatus, StageStatus } from '../core/status.ts';
+import { CHOSEN_BY_ID, type FleetCounts, type RolloutStatus, type StageStatus } from '../core/status.ts';
 import type { Problem } from '../documents/problem.ts';
 import {
   bar,
@@ -274,7 +274,9 @@ function stageLines(stage: StageStatus, nameWidth: number, out: Paper): string[]
   );
   const { succeeded, failed, installing, verifying, pending } = counts;
   const seen = countsText({ succeeded, failed, installing, verifying, pending });
-  const text = stage.state === 'scheduled' ? `scheduled: ${stage.size}` : seen === '' ? 'no devices' : seen;
+  const counted =
+    stage.state === 'scheduled' ? `scheduled: ${stage.size}` : seen === '' ? 'no devices' : seen;
+  const text = stage.where === undefined ? counted : `${counted}, ${whichText(stage.where)}`;
   const start = `${STAGE_GLYPHS[stage.state]} ${stage.name.padEnd(nameWidth)}  `;
   const indent = ' '.repeat(2 + start.length + BAR_CELLS + 2);
   const [first = '', ...rest] = wrap(text, out, indent);
@@ -286,6 +288,11 @@ function stageLines(stage: StageStatus, nameWidth: number, out: Paper): string[]
     ...rest,
     ...(failures === '' ? [] : wrap(`failed with ${failures}`, out, '    ')),
   ];
+}
+
+/** `where tags.ring = 'beta'`; what is no condition says itself. */
+function whichText(where: string): string {
+  return where === CHOSEN_BY_ID ? where : `where ${where}`;
 }
 
 function restoredLines({ restored, knownGood, stages }: RolloutStatus, out: Paper): string[] {

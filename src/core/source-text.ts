@@ -35,17 +35,21 @@ export function catchMistake<Compiled>(compile: () => Compiled): Compiled | Mist
 const REMEMBERED = 10_000;
 
 /**
- * The function, with the results of the last 10,000 texts at hand, and of up to as many from before them. Two maps, because
- * it is asked many times for every device that is counted, where keeping order at every question is too much.
+ * The function, with the results of the last 10,000 texts at hand (or `kept`, where texts are large), and of up to as many from
+ * before them. Two maps, because it is asked many times for every device that is counted, where keeping order at every question is
+ * too much.
  */
-export function remember<Result extends object>(compile: (text: string) => Result): (text: string) => Result {
+export function remember<Result extends object>(
+  compile: (text: string) => Result,
+  kept = REMEMBERED,
+): (text: string) => Result {
   let recent = new Map<string, Result>();
   let older = new Map<string, Result>();
   return (text) => {
     const known = recent.get(text);
     if (known !== undefined) return known;
     const result = older.get(text) ?? compile(text);
-    if (recent.size === REMEMBERED) {
+    if (recent.size === kept) {
       older = recent;
       recent = new Map();
     }

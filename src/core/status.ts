@@ -36,6 +36,7 @@ import type { Instant } from './model/time.ts';
 import type { Plan, RolloutReport } from './plan/contract.ts';
 import { isEmergency } from './plan/emergency.ts';
 import { formatSize, formatThreshold } from './select/size.ts';
+import { compileSelection } from './target/condition.ts';
 
 /** Every state that a rollout's status may show. */
 export const ROLLOUT_STATES: readonly RolloutStatus['state'][] = Object.keys({
@@ -114,6 +115,8 @@ export interface StageStatus {
   readonly state: StageState;
   /** As declared: `5%`, `10 sites`, `all`. */
   readonly size: string;
+  /** Of which devices, in short; absent: of all that the rollout is for. */
+  readonly where?: string;
   /** Taken in when it opened; absent before. */
   readonly units?: number;
   readonly devices?: number;
@@ -275,6 +278,7 @@ function openStatus(
     name: stage.name,
     state: stage.state,
     size: sizeText(stage.size, stage.unit),
+    ...openWhere(stage),
     units: stage.units,
     devices: stage.devices,
     counts: seen ? { ...tally.counts } : (stage.verdict?.counts ?? { ...tally.counts }),
@@ -297,11 +301,21 @@ function scheduledStatus(stage: Stage): StageStatus {
     name: stage.name,
     state: 'scheduled',
     size: sizeText(formatSize(stage.size), stage.unit),
+    ...(stage.where === undefined ? {} : { where: compileSelection(stage.where).summary }),
     counts: { ...emptyStageTally().counts },
     successThreshold: formatThreshold(stage.successThreshold),
     errorThreshold: formatThreshold(stage.errorThreshold),
     failures: [],
   };
+}
+
+/** What stands for a condition that lists devices. */
+export const CHOSEN_BY_ID = 'chosen by device id';
+
+/** An outcome does not say which device ids were named. */
+function openWhere({ where, whereDigest }: Attempt['stages'][number]): Pick<StageStatus, 'where'> {
+  if (whereDigest !== undefined) return { where: CHOSEN_BY_ID };
+  return where === undefined ? {} : { where };
 }
 
 /** `10 sites`, `5% of sites`, `25 devices`, `5%`, `all`. */

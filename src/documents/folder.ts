@@ -54,7 +54,8 @@ function isDocument(path: string): boolean {
 function contentOf(path: string, sizeBytes: number): Pick<SourceFile, 'content' | 'unread'> {
   if (!isDocument(path)) return { content: EMPTY };
   // A firmware image with a wrong name must not be read into memory to be refused.
-  if (sizeBytes > PARSE_LIMITS.sizeBytes) return { content: EMPTY, unread: tooLarge(sizeBytes) };
+  const most = PARSE_LIMITS.withLongTextsBytes;
+  if (sizeBytes > most) return { content: EMPTY, unread: tooLarge(most, sizeBytes) };
   const content = unlessUnreadable(() => readFileSync(path));
   return content instanceof Uint8Array ? { content } : { content: EMPTY, unread: content };
 }

@@ -38,7 +38,7 @@ import {
 import { checkOwner, checkPlanPolicy, checkPolicy } from './policy.ts';
 import { compareProblems, type Finding, type Problem } from './problem.ts';
 import { type DocumentCache, readDocument } from './read.ts';
-import { type Claim, type Index, indexDocuments, resolveRollout } from './references.ts';
+import { type Claim, type Index, indexDocuments, resolveRollout, whereIn } from './references.ts';
 import { type Policy, RULES, severityOf } from './rules.ts';
 import { normaliseSites } from './sites.ts';
 import { reportUnenforced } from './unenforced.ts';
@@ -352,7 +352,11 @@ function* checkShared(
     const used = Object.values(document.data.spec.gates ?? {}).map((gate) =>
       typeof gate === 'string' || gate.use === undefined ? undefined : index.find('Gate', gate.use),
     );
-    rememberCheck(document, used, report, (told) => {
+    const groups = document.data.spec.stages.map((entry) => {
+      const where = whereIn(entry);
+      return typeof where === 'object' ? index.find('Group', where.group) : undefined;
+    });
+    rememberCheck(document, [...used, ...groups], report, (told) => {
       checkStagePlan(document, index, told);
       checkPlanPolicy(document, told);
     });

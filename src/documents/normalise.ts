@@ -8,7 +8,7 @@ import type { DeviceId, Revision, RolloutName } from '../core/model/ids.ts';
 import { type Manifest, type Module, revisionOf } from '../core/model/manifest.ts';
 import { parseDuration } from '../core/model/time.ts';
 import { EMERGENCY_STAGE } from '../core/plan/emergency.ts';
-import { parseCondition } from '../core/target/condition.ts';
+import { parseCondition, parseSelection } from '../core/target/condition.ts';
 import type { Stepwise } from '../turns.ts';
 import { type Place, type Report, type SourceDocument, whereIs } from './document.ts';
 import { normaliseGate } from './gates.ts';
@@ -18,7 +18,14 @@ import { receiversOf } from './notifications.ts';
 import { planningOf } from './planning.ts';
 import { show, withoutColumn } from './problem.ts';
 import { parseInstant, parseShare, parseSize, parseThreshold } from './quantity.ts';
-import { type Index, type ResolvedRollout, resolveGates, type Written } from './references.ts';
+import {
+  type Index,
+  type ResolvedRollout,
+  resolveGates,
+  resolveWheres,
+  type Written,
+  whereIn,
+} from './references.ts';
 import { isSecretName } from './secret-names.ts';
 import type { BugClass, DistributionSet, Rollout, Soak, Stage, StageEntry } from './types.generated.ts';
 
@@ -79,7 +86,9 @@ export function normaliseRollout(resolved: ResolvedRollout, report: Report): Des
     distributionSet,
     condition?.place.document,
     ...gates.map(({ place }) => place.document),
-    stages !== undefined && 'list' in stages ? stages.place.document : stages?.split,
+    ...(stages !== undefined && 'list' in stages
+      ? [stages.place.document, ...stages.wheres.map((where) => where?.place.document)]
+      : [stages?.split]),
   ];
   return rememberRollout(document, inputs, report, (told) => makeRollout(resolved, told));
 }
@@ -257,14 +266,38 @@ export function checkStageNames(list: readonly StageEntry[], place: Place, repor
   report({ ...place, path: [...place.path, reserved] }, 'reserved-name', message);
 }
 
+/** The conditions of stages that are written there; those of groups are judged as groups. */
+function checkWheres(
+  list: readonly StageEntry[],
+  { wheres, place }: { readonly wheres: readonly (Written | undefined)[]; readonly place: Place },
+  report: Report,
+): void {
+  for (const [at, where] of wheres.entries()) {
+    const entry = list[at];
+    if (where === undefined || entry === undefined) continue;
+    const parsed = parseSelection(where.text);
+    const isHere = where.place.document === place.document;
+    if (!parsed.ok) {
+      if (isHere)
+        report({ ...where.place, offset: parsed.offset }, 'condition', withoutColumn(parsed.message));
+      continue;
+    }
+    const { unit } = expand(entry).size;
+    if (unit === 'device' || !parsed.condition.namesDevices) continue;
+    const message = `the stage takes in ${unit}s, which enter whole, and its where names devices; choose by tags, or give the size in devices`;
+    report({ ...place, path: [...place.path, at, 'where'] }, 'condition', message);
+  }
+}
+
 /** What is wrong in a stage plan whoever uses it. */
 export function checkStagePlan(document: SourceDocument<'StagePlan'>, index: Index, report: Report): void {
   const { stages, gates } = document.data.spec;
   const place = { document, path: ['spec', 'stages'] };
   checkStageNames(stages, place, report);
-  if (gates === undefined) return;
   const follow: Parameters<typeof resolveGates>[1]['follow'] = (path, kind, name) =>
     index.follow({ document, path }, kind, name);
+  checkWheres(stages, { wheres: resolveWheres(stages, place, follow), place }, report);
+  if (gates === undefined) return;
   for (const { name, rule, place: written } of resolveGates(document, { follow, report })) {
     if (written.document === document) normaliseGate(name, rule, written, report);
   }
@@ -292,16 +325,24 @@ function stagesOf(resolved: ResolvedRollout, report: Report): readonly Desired.S
   const { spec } = document.data;
   const gates = resolved.gates.map(({ name }) => name);
   if (stages === undefined) return undefined;
-  if ('split' in stages) return split(stages.split).map((entry) => stageOf(entry, spec, gates));
+  if ('split' in stages) return split(stages.split).map((entry) => stageOf(entry, spec, { gates }));
 
-  const { list, place, brought } = stages;
-  if (place.document === document) checkStageNames(list, place, report);
+  const { list, place, brought, wheres } = stages;
+  if (place.document === document) {
+    checkStageNames(list, place, report);
+    checkWheres(list, { wheres, place }, report);
+  }
+  // What leads nowhere was reported: a stage without its condition would take in everybody.
+  if (list.some((entry, at) => whereIn(entry) !== undefined && wheres[at] === undefined)) return undefined;
   if (brought !== undefined) {
     // The plan was checked by itself; what the rollout adds judges every stage.
     const added = gates.filter((name) => !brought.includes(name));
-    return list.map((entry) => {
+    return list.map((entry, at) => {
       const stage = expand(entry);
-      return stageOf({ ...stage, gates: [...added, ...(stage.gates ?? brought)] }, spec, gates);
+      return stageOf({ ...stage, gates: [...added, ...(stage.gates ?? brought)] }, spec, {
+        gates,
+        where: wheres[at],
+      });
     });
   }
   checkGateNames(
@@ -310,7 +351,7 @@ function stagesOf(resolved: ResolvedRollout, report: Report): readonly Desired.S
     { gates: Object.keys(spec.gates ?? {}), of: `the rollout ${document.name}` },
     report,
   );
-  return list.map((entry) => stageOf(expand(entry), spec, gates));
+  return list.map((entry, at) => stageOf(expand(entry), spec, { gates, where: wheres[at] }));
 }
 
 /** Groups of equal size: each stage contains the ones before it, the last one everything. */
@@ -347,10 +388,14 @@ type StageFallbacks = Pick<Rollout['spec'], 'successThreshold' | 'errorThreshold
 /** The stages of a plan as they are for a rollout that says nothing of its own. */
 export function stagesOfPlan({ data }: SourceDocument<'StagePlan'>): readonly Desired.Stage[] {
   const gates = Object.keys(data.spec.gates ?? {});
-  return data.spec.stages.map((entry) => stageOf(expand(entry), {}, gates));
+  return data.spec.stages.map((entry) => stageOf(expand(entry), {}, { gates }));
 }
 
-function stageOf(stage: StageWithSize, spec: StageFallbacks, gates: readonly string[]): Desired.Stage {
+function stageOf(
+  stage: StageWithSize,
+  spec: StageFallbacks,
+  { gates, where }: { readonly gates: readonly string[]; readonly where?: Written | undefined },
+): Desired.Stage {
   const { size, unit } = stage.size;
   const threshold = (key: 'successThreshold' | 'errorThreshold') => {
     const written = stage[key] ?? spec[key] ?? STAGE_DEFAULTS[key];
@@ -360,6 +405,7 @@ function stageOf(stage: StageWithSize, spec: StageFallbacks, gates: readonly str
   return {
     name: stage.name,
     size,
+    ...(where === undefined ? {} : { where: where.text.trim() }),
     unit,
     mode: stage.mode ?? (size.kind === 'count' ? 'incremental' : 'cumulative'),
     ...soakOf(stage.soak ?? STAGE_DEFAULTS.soak, stage.bugClass ?? spec.bugClass),

@@ -7,7 +7,7 @@ import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js';
 import { parseDocument, stringify } from 'yaml';
 import schema from '../../schemas/rollout-outcome.schema.json' with { type: 'json' };
 import type { Fraction, Threshold } from '../core/model/desired.ts';
-import { shortRevision } from '../core/model/ids.ts';
+import { type Score, shortRevision } from '../core/model/ids.ts';
 import { revisionOf } from '../core/model/manifest.ts';
 import type { Admission, Attempt, Restored, StageOutcome } from '../core/model/outcome.ts';
 import {
@@ -100,7 +100,7 @@ function nameOf(attempt: Attempt): string {
 const READING_ORDER: ReadonlyMap<string, number> = new Map(
   `apiVersion kind metadata spec
   rollout attempt at name state cause stage createdAt openedAt closedAt epoch revision snapshot commit
-  condition excluding exclude seed unit size units category devices
+  condition where whereDigest excluding exclude seed unit size units category devices
   successThreshold errorThreshold numerator denominator tolerated soak soakMax minExposureHours stuckAfter alpha slow
   expression event signal of metric query url count against value method margin haltRatio worse range limit share points
   window above for every after ladder from to severity action within
@@ -262,12 +262,38 @@ function stageFromDocument(document: StageDocument): StageOutcome {
 
 function admissionToDocument(admission: Admission) {
   const { rampMs, ...unchanged } = admission;
-  return { ...unchanged, ramp: rampMs === undefined ? undefined : writeDuration(rampMs) };
+  const ramp = rampMs === undefined ? undefined : writeDuration(rampMs);
+  return unchanged.kind === 'list'
+    ? { ...unchanged, scores: writeScores(unchanged.scores), ramp }
+    : { ...unchanged, ramp };
 }
 
 function admissionFromDocument(document: ReturnType<typeof admissionToDocument>): Admission {
   const { ramp, ...unchanged } = document;
-  return { ...unchanged, ...(ramp === undefined ? {} : { rampMs: readDuration(ramp) }) };
+  const rampMs = ramp === undefined ? {} : { rampMs: readDuration(ramp) };
+  return unchanged.kind === 'list'
+    ? { ...unchanged, scores: readScores(unchanged.scores), ...rampMs }
+    : { ...unchanged, ...rampMs };
+}
+
+/** A list that people may read. A longer one is read by nobody, and a hundred thousand lines of YAML would take seconds. */
+const SCORE_LINES_MAX = 1000;
+const SCORE_LENGTH = 16;
+
+function writeScores(scores: readonly Score[]): readonly Score[] | string {
+  return scores.length <= SCORE_LINES_MAX ? scores : scores.join('');
+}
+
+function readScores(written: readonly Score[] | string): readonly Score[] {
+  if (typeof written !== 'string') return written;
+  if (written.length % SCORE_LENGTH !== 0)
+    throw new UnreadableValue(
+      `expected scores of ${SCORE_LENGTH} digits each, found ${written.length} digits in all`,
+    );
+  return Array.from(
+    { length: written.length / SCORE_LENGTH },
+    (_, at) => written.slice(at * SCORE_LENGTH, (at + 1) * SCORE_LENGTH) as Score,
+  );
 }
 
 function restoredToDocument({ completedAt, timeToRestoreMs, ...unchanged }: Restored) {

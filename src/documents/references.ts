@@ -7,7 +7,7 @@ import { type Kind, PLACES } from './kinds.ts';
 import { isPreset, PRESETS, presetDocument } from './presets.ts';
 import { show } from './problem.ts';
 import { closest } from './suggest.ts';
-import type { GateEntry, Rollout, StageEntry, TargetCondition } from './types.generated.ts';
+import type { GateEntry, Rollout, Selection, Stage, StageEntry, TargetCondition } from './types.generated.ts';
 
 /** The documents of a snapshot by kind and name. Of several with one name, the first. */
 export interface Index {
@@ -51,6 +51,8 @@ export interface ResolvedRollout {
     | {
         readonly list: readonly StageEntry[];
         readonly place: Place;
+        /** The condition of each stage that has one of its own; undefined as well where its group was not found. */
+        readonly wheres: readonly (Written | undefined)[];
         /** The names of the gates that the stage plan brings along; absent where it brings none. */
         readonly brought?: readonly string[];
       }
@@ -118,7 +120,7 @@ export function resolveRollout(
   const stages: Rollout['spec']['stages'] = spec.stages;
   const plan = typeof stages === 'string' ? follow(['spec', 'stages'], 'StagePlan', stages) : undefined;
   const brought = plan === undefined ? [] : gatesOfPlan(plan, index, files);
-  const resolvedStages = resolveStages(document, plan);
+  const resolvedStages = resolveStages(document, plan, { follow, quietly: quietly(index, files) });
   return {
     document,
     ...(distributionSet === undefined ? {} : { distributionSet }),
@@ -133,7 +135,7 @@ type Follow = <K extends Kind>(path: Place['path'], kind: K, name: string) => So
 
 /** The condition written at `place`, or the one of the group that is named there. */
 export function resolveCondition(
-  written: TargetCondition,
+  written: TargetCondition | Selection,
   place: Place,
   follow: Follow,
 ): Written | undefined {
@@ -149,12 +151,16 @@ function gatesOfPlan(
   index: Index,
   files: Set<string>,
 ): readonly WrittenGate[] {
-  const follow: Follow = (_path, kind, name) => {
+  return resolveGates(plan, { follow: quietly(index, files), report: () => undefined });
+}
+
+/** Follows without a word. */
+function quietly(index: Index, files: Set<string>): Follow {
+  return (_path, kind, name) => {
     const found = index.find(kind, name) ?? presetDocument(kind, name);
     if (found !== undefined && !isPreset(found)) files.add(found.file);
     return found;
   };
-  return resolveGates(plan, { follow, report: () => undefined });
 }
 
 /** The gates of a rollout or a stage plan, with those that they only name. */
@@ -180,18 +186,43 @@ export function resolveGates(
 function resolveStages(
   document: SourceDocument<'Rollout'>,
   plan: SourceDocument<'StagePlan'> | undefined,
+  { follow, quietly }: { readonly follow: Follow; readonly quietly: Follow },
 ): ResolvedRollout['stages'] {
   const stages: Rollout['spec']['stages'] = document.data.spec.stages;
   const path = ['spec', 'stages'];
-  if (Array.isArray(stages)) return { list: stages, place: { document, path } };
+  if (Array.isArray(stages)) {
+    const place = { document, path };
+    return { list: stages, place, wheres: resolveWheres(stages, place, follow) };
+  }
   if (typeof stages === 'object') return stages;
   if (plan === undefined) return undefined;
-  const { gates } = plan.data.spec;
+  const { gates, stages: list } = plan.data.spec;
+  const place = { document: plan, path };
   return {
-    list: plan.data.spec.stages,
-    place: { document: plan, path },
+    list,
+    place,
+    // What is wrong with them is said where the plan is looked at.
+    wheres: resolveWheres(list, place, quietly),
     ...(gates === undefined ? {} : { brought: Object.keys(gates) }),
   };
+}
+
+/** The conditions that stages have of their own, one for each stage. */
+export function resolveWheres(
+  list: readonly StageEntry[],
+  place: Place,
+  follow: Follow,
+): readonly (Written | undefined)[] {
+  return list.map((entry, at) => {
+    const where = whereIn(entry);
+    if (where === undefined) return undefined;
+    return resolveCondition(where, { ...place, path: [...place.path, at, 'where'] }, follow);
+  });
+}
+
+/** What the stage says itself; undefined where it says nothing. */
+export function whereIn(entry: StageEntry): Selection | undefined {
+  return 'name' in entry ? (entry as Stage).where : undefined;
 }
 
 function reportMisplaced(document: SourceDocument, report: Report): void {

@@ -82,6 +82,14 @@ export type StageEntry = StageShorthand | Stage;
  */
 export type Size = string | number;
 /**
+ * Only devices that match this, besides the rollout's target condition, enter by this stage, and its size counts those: a condition, or {group: <name of a Group document>}. With deviceId IN it may list devices by the thousand.
+ */
+export type Selection =
+  | string
+  | {
+      group: Name;
+    };
+/**
  * How long the stage is watched once its success threshold is reached, before it can pass: so long, or at least min and, unless its gates are certain before, max.
  */
 export type Soak =
@@ -614,6 +622,7 @@ export interface StageShorthand {
 export interface Stage {
   name: Name;
   size: Size;
+  where?: Selection;
   /**
    * Whether the size includes the devices of earlier stages. Shares and all do (cumulative), counts do not (incremental), unless this says otherwise.
    */

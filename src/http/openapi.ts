@@ -140,7 +140,7 @@ const ROW = {
 
 const ADMISSION = {
   oneOf: [
-    object({ kind: { const: 'list' }, scores: arrayOf(SCORE) }, { rampMs: AMOUNT }),
+    object({ kind: { const: 'list' }, scores: arrayOf(SCORE) }, { omitted: COUNT, rampMs: AMOUNT }),
     object(
       { kind: { const: 'upTo' }, score: SCORE },
       { rampFrom: SCORE, rampMs: AMOUNT, also: arrayOf(SCORE) },
@@ -286,7 +286,14 @@ const schemas = {
       errorThreshold: TEXT,
       failures: ref('Failures'),
     },
-    { units: COUNT, devices: COUNT, openedAt: INSTANT, closedAt: INSTANT, verdict: ref('Verdict') },
+    {
+      where: TEXT,
+      units: COUNT,
+      devices: COUNT,
+      openedAt: INSTANT,
+      closedAt: INSTANT,
+      verdict: ref('Verdict'),
+    },
   ),
   Verdict: object({
     at: INSTANT,
@@ -400,6 +407,8 @@ const schemas = {
       alpha: AMOUNT,
     },
     {
+      where: TEXT,
+      whereDigest: TEXT,
       soakMaxMs: AMOUNT,
       slow: { const: true },
       watch: object({ sinceAt: INSTANT, hourAt: INSTANT, less: mapOf(ROW) }),

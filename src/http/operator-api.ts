@@ -14,7 +14,13 @@ import { type Subject, subjectOf } from '../core/assign/subject.ts';
 import { NO_EXPOSURE } from '../core/gates/exposure.ts';
 import type { DeviceRecord, ReportedState } from '../core/model/device.ts';
 import { DEVICE_ID_PATTERN, type DeviceId, type Revision, type RolloutName } from '../core/model/ids.ts';
-import { type Attempt, knownGoodOf, type RolloutState, type StageCounts } from '../core/model/outcome.ts';
+import {
+  type Attempt,
+  knownGoodOf,
+  type RolloutState,
+  type StageCounts,
+  type StageOutcome,
+} from '../core/model/outcome.ts';
 import type { Program } from '../core/model/program.ts';
 import { formatInstant, type Instant } from '../core/model/time.ts';
 import { attemptKey } from '../core/plan/contract.ts';
@@ -132,8 +138,21 @@ function showRollout(state: ReconcilerState, name: string): Response {
     return problem('not-found', { detail, next: 'GET /api/rollouts lists those that it has' });
   }
   const recorded = state.outcomes.get(rollout.name) ?? [];
-  const attempts = recorded.map(({ seed: _seed, ...rest }) => rest);
+  const attempts = recorded.map(({ seed: _seed, ...rest }) => ({
+    ...rest,
+    stages: rest.stages.map(inShort),
+  }));
   return respond({ ...rollout, gates: withOutlooks(state, rollout, recorded), attempts }, instantsAsText);
+}
+
+/** A list that no person reads is what the outcome is for. */
+const SCORES_SHOWN_MAX = 1000;
+
+function inShort(stage: StageOutcome) {
+  const { admits } = stage;
+  if (admits.kind !== 'list' || admits.scores.length <= SCORES_SHOWN_MAX) return stage;
+  const scores = admits.scores.slice(0, SCORES_SHOWN_MAX);
+  return { ...stage, admits: { ...admits, scores, omitted: admits.scores.length - scores.length } };
 }
 
 /** How far each gate is from a decision: worked out where somebody asks, for it looks ahead hour by hour. */

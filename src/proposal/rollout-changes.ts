@@ -8,6 +8,7 @@ import { shortRevision } from '../core/model/ids.ts';
 import type { Receiver } from '../core/model/receiver.ts';
 import { formatDuration, formatInstant } from '../core/model/time.ts';
 import { formatShare, formatSize, formatThreshold } from '../core/select/size.ts';
+import { compileSelection } from '../core/target/condition.ts';
 import { plural } from '../core/words.ts';
 
 export interface RolloutChange {
@@ -98,6 +99,7 @@ const ROLLOUT_FIELDS: Fields<Rollout> = {
 const STAGE_FIELDS: Fields<Stage> = {
   name: undefined,
   size: ['size', ({ size }) => formatSize(size)],
+  where: ['where', ({ where }) => (where === undefined ? '*' : compileSelection(where).summary)],
   unit: ['unit', ({ unit }) => unit],
   mode: ['mode', ({ mode }) => mode],
   soakMs: ['soak', ({ soakMs }) => formatDuration(soakMs)],

@@ -16,7 +16,7 @@ import type { Instant } from '../core/model/time.ts';
 import type { Answer, Want } from '../core/plan/contract.ts';
 import { resolveStage, type Unit } from '../core/select/admission.ts';
 import { scoreOf } from '../core/select/score.ts';
-import { compileCondition } from '../core/target/condition.ts';
+import { type Condition, compileCondition, compileSelection } from '../core/target/condition.ts';
 import type { Reading } from '../store/store.ts';
 
 /** What is asked of the whole fleet. */
@@ -152,8 +152,11 @@ function isAffected(
 
 type PopulationWant = Extract<Want, { kind: 'population' }>;
 
-async function whoEnters(pages: Pages, within: Within & { want: PopulationWant }): Promise<Answer> {
-  const { takes } = within.want;
+async function whoEnters(pages: Pages, asked: Within & { want: PopulationWant }): Promise<Answer> {
+  const { takes } = asked.want;
+  // Looked up once: a condition that lists a hundred thousand devices is a long text to look anything up by.
+  const where = takes.where === undefined ? undefined : compileSelection(takes.where);
+  const within = { ...asked, where };
   const units: CountedUnit[] = [];
   /** Units that several devices share. A device on its own needs no entry, of which a large fleet would have as many. */
   const shared = new Map<string, CountedUnit>();
@@ -181,11 +184,12 @@ type CountedUnit = { -readonly [Key in keyof Unit]: Unit[Key] };
 
 /** The unit that the device belongs to, if the rollout could give it the revision at all; and whether it is in already. */
 function memberOf(
-  { want, program, rollout, now }: Within & { want: PopulationWant },
+  { want, where, program, rollout, now }: Within & { want: PopulationWant; where: Condition | undefined },
   device: DeviceRecord,
 ): { id: string; stratum: string; isIn: boolean } | undefined {
   const subject = subjectOf(program, device);
   if (subject.retired || !compileCondition(want.condition).matches(subject)) return undefined;
+  if (where?.matches(subject) === false) return undefined;
   if (want.excluding !== undefined && compileCondition(want.excluding).matches(subject)) return undefined;
   if (isExcluded(want, subject)) return undefined;
   const standing = standingOf(program, device, now).rollouts.find((each) => each.rollout === want.rollout);

@@ -6,7 +6,9 @@ import type { Rollout, Stage } from '../core/model/desired.ts';
 import type { Gate } from '../core/model/gate.ts';
 import { isFinished, type Outcomes, type StageOutcome } from '../core/model/outcome.ts';
 import { isEmergency } from '../core/plan/emergency.ts';
+import { whereOf } from '../core/plan/open-stage.ts';
 import { formatSize } from '../core/select/size.ts';
+import { compileCondition } from '../core/target/condition.ts';
 import type { LoadedState } from '../documents/load.ts';
 import type { Problem } from '../documents/problem.ts';
 import { isSameValue } from './same-value.ts';
@@ -45,6 +47,8 @@ type Frozen = Pick<
   StageOutcome,
   | 'name'
   | 'size'
+  | 'where'
+  | 'whereDigest'
   | 'unit'
   | 'successThreshold'
   | 'errorThreshold'
@@ -58,6 +62,8 @@ function asOpened(stage: StageOutcome): Frozen {
   const {
     name,
     size,
+    where,
+    whereDigest,
     unit,
     successThreshold,
     errorThreshold,
@@ -70,6 +76,8 @@ function asOpened(stage: StageOutcome): Frozen {
   return {
     name,
     size,
+    ...(where === undefined ? {} : { where: compileCondition(where).canonical }),
+    ...(whereDigest === undefined ? {} : { whereDigest }),
     unit,
     successThreshold,
     errorThreshold,
@@ -86,9 +94,12 @@ function asDeclared(stage: Stage, gates: readonly Gate[]): Frozen {
     stage;
   const own = gates.filter((gate) => stage.gates.includes(gate.name));
   const size = formatSize(stage.size);
+  const { where, whereDigest } = whereOf(stage);
   return {
     name,
     size,
+    ...(where === undefined ? {} : { where: compileCondition(where).canonical }),
+    ...(whereDigest === undefined ? {} : { whereDigest }),
     unit,
     successThreshold,
     errorThreshold,

@@ -192,6 +192,35 @@ describe('a valid snapshot', () => {
     });
   });
 
+  test("a stage's where is a condition, or a group's", () => {
+    const stages = ROLLOUT.slice(ROLLOUT.indexOf('  stages:'));
+    const group = `apiVersion: tidegate.dev/v1\nkind: Group\nmetadata: {name: berlin}\nspec: {targetCondition: "tags.city = 'berlin'"}\n`;
+    const withStages = (list: string) =>
+      load({
+        'fleet/rollouts/kiosk.yaml': replaced(ROLLOUT, stages, `  stages: ${list}\n`),
+        'fleet/groups/berlin.yaml': group,
+      });
+    const loaded = withStages(
+      `[{name: beta, size: all, where: " tags.ring = 'beta' "}, {name: city, size: 10%, where: {group: berlin}}, {fleet: all}]`,
+    );
+    expect(rolloutOf(loaded).stages.map(({ where }) => where)).toEqual([
+      "tags.ring = 'beta'",
+      "tags.city = 'berlin'",
+      undefined,
+    ]);
+    expect(loaded.paths.get('kiosk' as RolloutName)).toContain('fleet/groups/berlin.yaml');
+    const problemsOf = (list: string) => withStages(list).problems.map(({ message }) => message);
+    expect(problemsOf('[{name: a, size: 1, where: "tags.a = 5"}]')).toEqual([
+      expect.stringContaining("write '5'"),
+    ]);
+    expect(problemsOf('[{name: a, size: 1, where: {group: hamburg}}]')).toEqual([
+      expect.stringContaining('names the Group "hamburg", which does not exist'),
+    ]);
+    expect(problemsOf(`[{name: a, size: 1 site, where: "deviceId = 'x'"}, {fleet: all}]`)).toEqual([
+      expect.stringContaining('enter whole, and its where names devices'),
+    ]);
+  });
+
   test('a split into groups gives cumulative shares and everyone at the end', () => {
     const split = (groups: number) => {
       const stages = ROLLOUT.slice(ROLLOUT.indexOf('  stages:'));

@@ -228,6 +228,20 @@ spec:
     );
   });
 
+  it('a list of a hundred thousand scores is one line, and comes back exactly', () => {
+    const scores = Array.from({ length: 100_000 }, (_, n) => n.toString(16).padStart(16, '0') as Score);
+    const [stage] = ATTEMPT.stages;
+    if (stage === undefined) throw expect.unreachable();
+    const attempt: Attempt = { ...ATTEMPT, stages: [{ ...stage, admits: { kind: 'list', scores } }] };
+    const text = encodeOutcome(attempt);
+    expect(text.split('\n').length).toBeLessThan(200);
+    expect(decoded(text)).toStrictEqual(attempt);
+    expect(decodeOutcome(text.replace(scores.join(''), scores.join('').slice(1)))).toMatchObject({
+      ok: false,
+      message: expect.stringContaining('expected scores of 16 digits each'),
+    });
+  });
+
   it('equal attempts are equal texts, whatever the order of their keys', () => {
     fc.assert(
       fc.property(attempts(), (attempt) => {
@@ -574,6 +588,8 @@ function attempts(): fc.Arbitrary<Attempt> {
       openedAt: instant,
       epoch: text,
       condition: text,
+      where: text,
+      whereDigest: hex(64).map((digest) => `sha256:${digest}`),
       unit: text,
       size: text,
       admits,
@@ -597,7 +613,7 @@ function attempts(): fc.Arbitrary<Attempt> {
       closedAt: instant,
       verdict,
     },
-    ['soakMaxMs', 'slow', 'watch', 'tolerated', 'closedAt', 'verdict'],
+    ['where', 'whereDigest', 'soakMaxMs', 'slow', 'watch', 'tolerated', 'closedAt', 'verdict'],
   );
   const artifact = record<Artifact>(
     {

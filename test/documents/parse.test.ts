@@ -70,6 +70,15 @@ describe('what is refused', () => {
     check(`${largest}x`, ['1:1: a document has at most 1048576 bytes, found 1048577; split it']);
   });
 
+  test('more than 1 MiB, but for lists that are texts in double quotes', () => {
+    const list = (length: number) => `a: "${'x'.repeat(length)}"\n`;
+    check(list(4 * 1024 * 1024), []);
+    check(list(4 * 1024 * 1024).replaceAll('"', "'"), [expect.stringContaining('at most 1048576 bytes')]);
+    check(list(8 * 1024 * 1024), [expect.stringContaining('at most 8388608 bytes')]);
+    // Many short ones are as many parts as in any other document.
+    check(`[${'"xxxxxxxx", '.repeat(100_000)}]`, [expect.stringContaining('at most 1048576 bytes')]);
+  });
+
   test('nothing at all', () => {
     const message = '1:1: the file holds no document; write one or delete the file';
     for (const text of ['', '\n\n', '# nothing here\n', '---\n', '\uFEFF']) check(text, [message]);

@@ -134,6 +134,21 @@ describe.each(Object.keys(ENGINES))('counting a fleet in %s', (name) => {
     expect(JSON.stringify(answer).length).toBeLessThan(50 * 30);
   });
 
+  test('counts only whom the stage is for: of a tag, or of a list of a hundred thousand ids', async () => {
+    const records = fleet(2100);
+    const { counter } = await opened(records);
+    const want = population(5000);
+    if (want.kind !== 'population') throw expect.unreachable();
+    const kiosks = records.filter(({ tags }) => tags['product'] === 'kiosk');
+    const named = kiosks.slice(0, 1500).map(({ id }) => id);
+    const others = Array.from({ length: 100_000 }, (_, n) => `somebody-${n}`);
+    const where = `deviceId IN [${[...named, ...others].map((id) => `'${id}'`).join(', ')}]`;
+    const answer = await counter.answer({ ...want, takes: { ...want.takes, where } }, PROGRAM, NOW);
+    expect(answer).toMatchObject({ units: 1500, resolved: { units: 1500, admits: { kind: 'list' } } });
+    const nobody = { ...want, takes: { ...want.takes, where: "tags.ring = 'beta'" } };
+    expect(await counter.answer(nobody, PROGRAM, NOW)).toMatchObject({ units: 0 });
+  });
+
   test('names at most a hundred undecided devices', async () => {
     const { counter } = await opened(fleet(2100));
     const want = { kind: 'undecided', rollout: 'kiosk' as RolloutName, attempt: 2 } as const;

@@ -219,6 +219,7 @@ function contains(
 ): boolean {
   const unit = unitIdOf(stage.unit, subject);
   if (unit === undefined || !compileCondition(stage.condition).matches(subject)) return false;
+  if (stage.where !== undefined && !compileCondition(stage.where).matches(subject)) return false;
   if (candidate.excluding !== undefined && compileCondition(candidate.excluding).matches(subject))
     return false;
   if (isExcluded(candidate, subject)) return false;

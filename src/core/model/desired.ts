@@ -119,6 +119,8 @@ export type Threshold =
 export interface Stage {
   readonly name: string;
   readonly size: Size;
+  /** A condition: only devices that match it as well enter by this stage, and its size counts those. It may list many device ids. */
+  readonly where?: string;
   /** `device`, or the tag whose values enter whole: `site` for `10 sites`. */
   readonly unit: string;
   /** Whether `size` includes the units that earlier stages took in. Shares do and counts do not, unless said. */

@@ -115,7 +115,10 @@ export interface Transition {
   readonly stage?: string;
 }
 
-/** Which units a stage takes in: a list for up to 1,000 of them, else everyone up to a score; evenly over `rampMs`. */
+/**
+ * Which units a stage takes in: a list for up to 1,000 of them, and for any number that people named by id; else everyone up to a score;
+ * evenly over `rampMs`.
+ */
 export type Admission =
   | { readonly kind: 'list'; readonly scores: readonly Score[]; readonly rampMs?: DurationMs }
   | {
@@ -136,6 +139,10 @@ export interface StageOutcome {
   readonly epoch: string;
   /** The target condition when the stage opened: widening later never adds devices to an open stage. */
   readonly condition: string;
+  /** Only devices that match this, too, are in it. One that names device ids is never here: the list of scores says whom it took. */
+  readonly where?: string;
+  /** Of a condition that names device ids: the SHA-256 of its canonical form, by which it is known again. */
+  readonly whereDigest?: string;
   readonly unit: string;
   /** As declared: `5%`, `10`, `all`. Only a stage of `all` can be the last one. */
   readonly size: string;

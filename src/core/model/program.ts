@@ -96,6 +96,8 @@ export interface Watches {
 export interface OpenStage {
   readonly name: string;
   readonly condition: string;
+  /** A condition that its devices match as well; it names no device ids. */
+  readonly where?: string;
   readonly unit: string;
   readonly admits: Admission;
   /** When its ramp began, less the time that it stood still; it stands still since `rampHeldAt`. */

@@ -174,8 +174,13 @@ function advance(context: Context, latest: Attempt): Step {
   const stage = latest.stages[index];
   if (emergencyOf(context, latest) !== undefined) return openNext(context, latest);
   if (stage !== undefined && stage.state === 'running') return judge(context, latest, index, stage);
-  if (stage?.size === 'all') return succeed(context, latest);
+  if (stage?.size === 'all' && !isPart(stage)) return succeed(context, latest);
   return openNext(context, latest);
+}
+
+/** All of a part are not all. */
+function isPart({ where, whereDigest }: StageOutcome): boolean {
+  return where !== undefined || whereDigest !== undefined;
 }
 
 function judge(context: Context, latest: Attempt, index: number, stage: StageOutcome): Step {

@@ -40,8 +40,9 @@ export function whyNoEmergency(
 export function emergencyStage(rollout: Rollout): Stage | undefined {
   const last = rollout.stages.at(-1);
   if (last === undefined) return undefined;
+  const { where: _where, ...everybody } = last;
   return {
-    ...last,
+    ...everybody,
     name: EMERGENCY_STAGE,
     size: { kind: 'all' },
     unit: 'device',

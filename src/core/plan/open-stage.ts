@@ -1,9 +1,11 @@
 /** The next stage's turn: what keeps it from opening, and whom it takes in when it does. */
 import type { Operation, Stage } from '../model/desired.ts';
+import { sha256Hex } from '../model/manifest.ts';
 import type { Attempt, Cause, StageOutcome } from '../model/outcome.ts';
 import { formatInstant, type Instant } from '../model/time.ts';
 import { takingOf } from '../select/admission.ts';
 import { formatSize } from '../select/size.ts';
+import { compileSelection } from '../target/condition.ts';
 import { approvalsOf } from './approvals.ts';
 import { type Want, wantKey } from './contract.ts';
 import { emergencyOf, emergencyStage } from './emergency.ts';
@@ -42,7 +44,9 @@ export function openNext(context: Context, latest: Attempt): Step {
   }
   if (answer.units === 0) {
     const what = stage.unit === 'device' ? 'enrolled device' : `value of the tag ${stage.unit}`;
-    return { kind: 'wait', stage: stage.name, reason: `no ${what} matches the target condition yet` };
+    const which = stage.where === undefined ? '' : " and the stage's where";
+    const reason = `no ${what} matches the target condition${which} yet`;
+    return { kind: 'wait', stage: stage.name, reason };
   }
   const { resolved } = answer;
   const opened: StageOutcome = {
@@ -51,6 +55,7 @@ export function openNext(context: Context, latest: Attempt): Step {
     openedAt: input.now,
     epoch: input.observed.epoch,
     condition: rollout.condition,
+    ...whereOf(stage),
     unit: stage.unit,
     size: formatSize(stage.size),
     ...resolved,
@@ -149,6 +154,13 @@ function whyHeld(
   const held = observed.held ?? observed.heldRollouts?.get(rollout.name);
   if (held !== undefined) return wait(held);
   return undefined;
+}
+
+/** What the outcome says of the stage's own condition: as it is, or, for its device ids, so that it is known again. */
+export function whereOf({ where }: Pick<Stage, 'where'>): Pick<StageOutcome, 'where' | 'whereDigest'> {
+  if (where === undefined) return {};
+  const { canonical, namesDevices } = compileSelection(where);
+  return namesDevices ? { whereDigest: `sha256:${sha256Hex(canonical)}` } : { where };
 }
 
 function describe(resolved: { units: number; devices: number }, stage: Stage): string {

@@ -138,9 +138,17 @@ function candidateOf(attempt: Attempt): ProgramCandidate {
     ...(attempt.excluding === undefined ? {} : { excluding: attempt.excluding }),
     ...(attempt.exclude === undefined ? {} : { exclude: attempt.exclude }),
     stages: attempt.stages.map((stage) => {
-      const { name, condition, unit, admits } = stage;
+      const { name, condition, where, unit, admits } = stage;
       const gates = stage.gates.filter(isExpression);
-      return { name, condition, unit, admits, gates, ...rampClock(attempt, stage) };
+      return {
+        name,
+        condition,
+        ...(where === undefined ? {} : { where }),
+        unit,
+        admits,
+        gates,
+        ...rampClock(attempt, stage),
+      };
     }),
     ...watchesOf(attempt),
   };

@@ -7,6 +7,7 @@ import type { Score } from '../model/ids.ts';
 import type { Admission } from '../model/outcome.ts';
 import type { OpenStage } from '../model/program.ts';
 import type { Instant } from '../model/time.ts';
+import { compileSelection } from '../target/condition.ts';
 import { HIGHEST_SCORE, scoreBetween } from './score.ts';
 import { formatSize, shareFloor, unitsOf } from './size.ts';
 
@@ -20,10 +21,13 @@ export interface Unit {
 }
 
 /** As much of a stage as decides whom it takes in. */
-export type StageTaking = Pick<Stage, 'size' | 'unit' | 'mode' | 'stratifyBy' | 'rampMs' | 'holdback'>;
+export type StageTaking = Pick<
+  Stage,
+  'size' | 'where' | 'unit' | 'mode' | 'stratifyBy' | 'rampMs' | 'holdback'
+>;
 
-export function takingOf({ size, unit, mode, stratifyBy, rampMs, holdback }: Stage): StageTaking {
-  return { size, unit, mode, stratifyBy, rampMs, holdback };
+export function takingOf({ size, where, unit, mode, stratifyBy, rampMs, holdback }: Stage): StageTaking {
+  return { size, ...(where === undefined ? {} : { where }), unit, mode, stratifyBy, rampMs, holdback };
 }
 
 /** What a stage takes in, resolved. */
@@ -34,11 +38,11 @@ export interface Resolved {
   readonly devices: number;
 }
 
-/** Up to this many units a stage names them one by one, so that it stays exactly those. */
+/** Up to this many units a stage names them one by one, so that it stays exactly those. Named devices are, however many. */
 const LISTED_MAX = 1000;
 
 /**
- * Resolves a stage over the units that match, sorted by score. Shares are of all of them, those already in included;
+ * Resolves a stage over the units that match, its `where` included, sorted by score. Shares are of all of them, those already in included;
  * counts are additional, unless the stage's mode says otherwise. Each stratum that nobody represents yet gives its
  * lowest score first; ring order fills the rest. The highest scores are held back where the stage says so.
  */
@@ -91,7 +95,9 @@ function admissionOf(
 ): Admission {
   const { chosen, first, filled, candidates } = picked;
   const all = formatSize(stage.size) === 'all';
-  if (!all && chosen.length <= LISTED_MAX) {
+  // An outcome holds no device ids, so that scores must say whom people named.
+  const isNamed = stage.where !== undefined && compileSelection(stage.where).namesDevices;
+  if (isNamed || (!all && chosen.length <= LISTED_MAX)) {
     const scores = chosen.map((unit) => unit.score).sort();
     return stage.rampMs > 0 ? { kind: 'list', scores, rampMs: stage.rampMs } : { kind: 'list', scores };
   }

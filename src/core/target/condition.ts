@@ -26,6 +26,10 @@ export interface Condition {
   readonly needs: readonly Need[];
   /** The tags that it looks at; undefined among them: the device's id. */
   readonly reads: ReadonlySet<string | undefined>;
+  /** Whether it looks at the device's id. */
+  readonly namesDevices: boolean;
+  /** The canonical form in short: of long lists only the beginning. */
+  readonly summary: string;
 }
 
 /** As much of a device as a condition may look at. */
@@ -39,31 +43,71 @@ export type ParsedCondition = { readonly ok: true; readonly condition: Condition
 /** Bounds on what one condition may cost; the longest real ones have a few dozen clauses. */
 export const CONDITION_LIMITS = { sourceLength: 4096, nesting: 64, listLength: 1000 } as const;
 
+/**
+ * A condition that lists devices may be as long as the file that it is in: it is looked at when its stage opens, and never
+ * when a device polls.
+ */
+export const SELECTION_LIMITS = { sourceLength: 8 * 1024 * 1024, idsLength: 1_000_000 } as const;
+
 /** Every expected error is returned; nothing is thrown. */
 export const parseCondition = remember((source: string): ParsedCondition => {
-  if (source.length > CONDITION_LIMITS.sourceLength) {
-    const message = `a target condition has at most ${CONDITION_LIMITS.sourceLength} characters, found ${source.length}; give the devices a tag of their own and compare that`;
-    return { ok: false, message, offset: CONDITION_LIMITS.sourceLength };
-  }
+  if (source.length > CONDITION_LIMITS.sourceLength) return tooLong(source, CONDITION_LIMITS.sourceLength);
+  return read(source, CONDITION_LIMITS.listLength);
+});
+
+/** As {@link parseCondition}, of a condition that may list any number of device ids. */
+export function parseSelection(source: string): ParsedCondition {
+  return source.length <= CONDITION_LIMITS.sourceLength ? parseCondition(source) : parseLong(source);
+}
+
+/** Such texts are few and take megabytes. */
+const LONG_REMEMBERED = 8;
+
+const parseLong = remember((source: string): ParsedCondition => {
+  if (source.length > SELECTION_LIMITS.sourceLength) return tooLong(source, SELECTION_LIMITS.sourceLength);
+  const parsed = read(source, SELECTION_LIMITS.idsLength);
+  // A condition over tags is looked at at every poll.
+  return parsed.ok && !parsed.condition.namesDevices
+    ? tooLong(source, CONDITION_LIMITS.sourceLength)
+    : parsed;
+}, LONG_REMEMBERED);
+
+function tooLong({ length }: string, most: number): Mistaken {
+  const message = `a target condition has at most ${most} characters, found ${length}; give the devices a tag of their own and compare that`;
+  return { ok: false, message, offset: most };
+}
+
+/** `idsLength`: how many device ids one list may have. */
+function read(source: string, idsLength: number): ParsedCondition {
   return catchMistake(() => {
-    const expression = parse(tokenize(source));
+    const expression = parse(tokenize(source), idsLength);
     const condition = {
       source,
       canonical: format(expression),
       matches: compile(expression),
       needs: needsOf(expression),
       reads: new Set(operandsOf(expression)),
+      namesDevices: looksAtId(expression),
+      summary: format(expression, listedInShort),
     };
     return { ok: true, condition };
   });
-});
+}
+
+/** The selection of a source that was validated before: an invalid one is a bug, and throws. */
+export function compileSelection(source: string): Condition {
+  return validated(parseSelection(source), source);
+}
 
 /** The condition of a source that was validated before: an invalid one is a bug, and throws. */
 export function compileCondition(source: string): Condition {
-  const result = parseCondition(source);
-  if (result.ok) return result.condition;
+  return validated(parseCondition(source), source);
+}
+
+function validated(parsed: ParsedCondition, source: string): Condition {
+  if (parsed.ok) return parsed.condition;
   throw new Error(
-    `target condition should have been validated: ${result.message}; found ${JSON.stringify(source)}`,
+    `target condition should have been validated: ${parsed.message}; found ${JSON.stringify(source)}`,
   );
 }
 
@@ -155,7 +199,7 @@ interface Operand {
   readonly tag: string | undefined;
 }
 
-function parse(tokens: readonly Token[]): Expression {
+function parse(tokens: readonly Token[], idsLength: number): Expression {
   let position = 0;
   let nesting = 0;
 
@@ -236,7 +280,7 @@ function parse(tokens: readonly Token[]): Expression {
     if (takeSymbol('=')) return { kind: 'equals', operand, value: parseText() };
     if (takeSymbol('<>') || takeSymbol('!=')) return { kind: 'differs', operand, value: parseText() };
     if (takeKeyword('STARTSWITH')) return { kind: 'startsWith', operand, value: parseText() };
-    if (takeKeyword('IN')) return { kind: 'in', operand, values: parseList() };
+    if (takeKeyword('IN')) return { kind: 'in', operand, values: parseList(operand) };
     throw new Mistake(
       peek().offset,
       `expected =, <>, !=, IN or STARTSWITH, found ${describe(peek())}; write deviceId = 'x'`,
@@ -267,16 +311,17 @@ function parse(tokens: readonly Token[]): Expression {
     );
   }
 
-  function parseList(): string[] {
+  function parseList({ tag }: Operand): string[] {
+    const most = tag === undefined ? idsLength : CONDITION_LIMITS.listLength;
     expectSymbol('[', "write IN ['a', 'b']");
     const values: string[] = [];
     do {
       const { offset } = peek();
       values.push(parseText());
-      if (values.length > CONDITION_LIMITS.listLength) {
+      if (values.length > most) {
         throw new Mistake(
           offset,
-          `a list has at most ${CONDITION_LIMITS.listLength} values; give the devices a tag of their own and compare that`,
+          `a list has at most ${most} values; give the devices a tag of their own and compare that`,
         );
       }
     } while (takeSymbol(','));
@@ -296,6 +341,20 @@ function parse(tokens: readonly Token[]): Expression {
     );
   }
   return expression;
+}
+
+function looksAtId(expression: Expression): boolean {
+  switch (expression.kind) {
+    case 'every':
+      return false;
+    case 'not':
+      return looksAtId(expression.inner);
+    case 'and':
+    case 'or':
+      return expression.parts.some(looksAtId);
+    default:
+      return expression.operand.tag === undefined;
+  }
 }
 
 function isKeyword(token: Token, keyword: string): boolean {
@@ -381,7 +440,20 @@ function compare({ tag }: Operand, test: (found: string) => boolean): (device: T
   };
 }
 
-function format(expression: Expression): string {
+/** How the values of a list are written. */
+type List = (values: readonly string[]) => string;
+
+const listed: List = (values) => values.map(textLiteral).join(', ');
+
+const SHOWN_MAX = 5;
+
+function listedInShort(values: readonly string[]): string {
+  if (values.length <= SHOWN_MAX) return listed(values);
+  const shown = SHOWN_MAX - 2;
+  return `${listed(values.slice(0, shown))}, and ${values.length - shown} more`;
+}
+
+function format(expression: Expression, list: List = listed): string {
   switch (expression.kind) {
     case 'every':
       return '*';
@@ -392,18 +464,18 @@ function format(expression: Expression): string {
     case 'startsWith':
       return `STARTSWITH(${formatOperand(expression.operand)}, ${textLiteral(expression.value)})`;
     case 'in':
-      return `${formatOperand(expression.operand)} IN [${expression.values.map(textLiteral).join(', ')}]`;
+      return `${formatOperand(expression.operand)} IN [${list(expression.values)}]`;
     case 'not':
-      return `NOT ${formatWithin(expression.inner, ['and', 'or'])}`;
+      return `NOT ${formatWithin(expression.inner, ['and', 'or'], list)}`;
     case 'and':
-      return expression.parts.map((part) => formatWithin(part, ['or'])).join(' AND ');
+      return expression.parts.map((part) => formatWithin(part, ['or'], list)).join(' AND ');
     case 'or':
-      return expression.parts.map(format).join(' OR ');
+      return expression.parts.map((part) => format(part, list)).join(' OR ');
   }
 }
 
-function formatWithin(expression: Expression, looser: readonly Expression['kind'][]): string {
-  const text = format(expression);
+function formatWithin(expression: Expression, looser: readonly Expression['kind'][], list: List): string {
+  const text = format(expression, list);
   return looser.includes(expression.kind) ? `(${text})` : text;
 }
 

@@ -97,6 +97,17 @@ describe('what a stage takes in', () => {
     expect(admits({ admits: resolved.admits, rampStartedAt: 0 }, '0000000000000000' as Score, 0)).toBe(false);
   });
 
+  test('devices that people named are listed, however many; those of a tag are a threshold', () => {
+    const fleet = units(30_000);
+    const named = { ...STAGE, where: "deviceId <> 'x'" };
+    for (const size of [share(10), { kind: 'all' as const }]) {
+      const { admits: admission, units: taken } = resolveStage({ ...named, size }, fleet);
+      expect(admission.kind === 'list' && admission.scores).toHaveLength(taken);
+    }
+    const tagged = { ...STAGE, where: "tags.ring = 'beta'" };
+    expect(resolveStage(tagged, fleet).admits).toEqual({ kind: 'upTo', score: HIGHEST_SCORE });
+  });
+
   test('a larger one is a threshold, so that it keeps its share as the fleet grows', () => {
     const fleet = units(30_000);
     const { admits: admission, units: taken } = resolveStage({ ...STAGE, size: share(10) }, fleet);

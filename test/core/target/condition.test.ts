@@ -3,7 +3,9 @@ import { describe, expect, it } from 'vitest';
 import {
   CONDITION_LIMITS,
   compileCondition,
+  compileSelection,
   parseCondition,
+  parseSelection,
   type Targeted,
 } from '../../../src/core/target/condition.ts';
 
@@ -229,6 +231,23 @@ describe('mistakes are answered with where, what was expected and what to do', (
     const list = (length: number) => `deviceId IN [${Array.from({ length }, () => "''").join(',')}]`;
     expect(parseCondition(list(CONDITION_LIMITS.listLength)).ok).toBe(true);
     refuse(list(1001), 'deviceId IN ['.length + 3000, 'at most 1000 values');
+  });
+
+  it('reads lists of a hundred thousand devices where a selection is meant, and long conditions over tags nowhere', () => {
+    const ids = Array.from({ length: 100_000 }, (_, n) => `device-${n}`);
+    const source = `tags.a = 'x' AND deviceId IN [${ids.map((id) => `'${id}'`).join(', ')}]`;
+    expect(parseCondition(source).ok).toBe(false);
+    const selection = compileSelection(source);
+    expect(compileSelection(source)).toBe(selection);
+    expect(selection.namesDevices).toBe(true);
+    expect(selection.summary).toBe(
+      "tags.a = 'x' AND deviceId IN ['device-0', 'device-1', 'device-2', and 99997 more]",
+    );
+    expect(selection.matches({ id: 'device-99999', tags: { a: 'x' } })).toBe(true);
+    expect(selection.matches({ id: 'device-100000', tags: { a: 'x' } })).toBe(false);
+    const tags = Array.from({ length: 500 }, (_, n) => `tags.a = 'value-${n}'`).join(' OR ');
+    expect(parseSelection(tags)).toMatchObject({ ok: false, offset: 4096 });
+    expect(parseSelection("tags.a = 'x'")).toBe(parseCondition("tags.a = 'x'"));
   });
 
   it('compileCondition throws where the source was not validated, and remembers where it was', () => {
