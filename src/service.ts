@@ -19,6 +19,7 @@ import { createRequestIds } from './http/every-answer.ts';
 import { createMetrics } from './http/metrics.ts';
 import { observationsApi } from './http/observations-api.ts';
 import { createRateLimit, DEVICE_RATE, OBSERVATION_RATE, REFUSED_RATE } from './http/rate-limit.ts';
+import { selectionApi } from './http/selection-api.ts';
 import { webhook } from './http/webhook.ts';
 import { createNotifications, type NotificationPorts } from './notify/notifications.ts';
 import type { Ask } from './probes/ask.ts';
@@ -162,6 +163,7 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
     const rates = ratesIn(outcomes, [], seen?.exposures ?? new Map());
     return observer.census({ program: published.program, now, rates });
   };
+  const selection = selectionApi({ state, select: observer.select, clock });
   const requestId = createRequestIds(ports.randomHex);
   const app = createApp({
     deviceApi: deviceApi(ofDevices, answers),
@@ -175,6 +177,7 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
     others: [
       observations,
       censusApi({ clock, census: censusNow }),
+      selection,
       ...(ports.webhookSecret === undefined ? [] : [webhookOf(ports.webhookSecret)]),
     ],
     ...(ports.artifacts === undefined ? {} : { artifacts: ports.artifacts }),

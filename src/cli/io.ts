@@ -1,4 +1,5 @@
 /** What a command may use of the world around it. Commands touch neither `process` nor a global. */
+import { text } from 'node:stream/consumers';
 import { type Clock, systemClock } from '../clock.ts';
 import { createOutput, type Output } from './output.ts';
 
@@ -10,6 +11,8 @@ export interface Io {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
   readonly fetch: typeof fetch;
+  /** All that is piped in. */
+  readonly input: () => Promise<string>;
   /** Aborts at Ctrl-C. Whoever calls this ends by itself; all others are ended by the signal. */
   interrupted(): AbortSignal;
 }
@@ -21,6 +24,7 @@ export function processIo(): Io {
     env: process.env,
     clock: systemClock,
     fetch,
+    input: () => text(process.stdin),
     interrupted() {
       const controller = new AbortController();
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => controller.abort());

@@ -68,7 +68,7 @@ export interface Change extends Draft {
 }
 
 /** What `--format json` prints. */
-interface Printed {
+export interface Printed {
   readonly dryRun: boolean;
   readonly commit: string | null;
   readonly branch: string;
@@ -80,11 +80,21 @@ interface Printed {
   readonly next: readonly string[];
 }
 
+/** Says what was changed, or, without a commit, what would be. */
+export type Printer<C extends Change> = (change: C, commit: string | undefined, at: Printing) => void;
+
+export interface Printing {
+  readonly options: OperationOptions;
+  readonly io: Io;
+  readonly workplace: Workplace;
+}
+
 /** Draws the change for the newest commit, again for as long as somebody else commits first, and makes it. */
-export async function operate(
+export async function operate<C extends Change>(
   options: OperationOptions,
   io: Io,
-  draw: (view: View) => Promise<Change>,
+  draw: (view: View) => Promise<C>,
+  print: Printer<C> = printChange,
 ): Promise<ExitCode> {
   const { repo, branch } = options;
   const person = { env: io.env, mayAsk: io.err.width !== undefined, signal: io.interrupted() };
@@ -126,10 +136,10 @@ export async function operate(
 }
 
 /** A commit that had to be signed, and is, by a key that does not count. */
-async function withSignatureChecked(
+async function withSignatureChecked<C extends Change>(
   git: Git,
-  { draft, commit: oid }: { readonly draft: Change; readonly commit: Oid },
-): Promise<Change> {
+  { draft, commit: oid }: { readonly draft: C; readonly commit: Oid },
+): Promise<C> {
   if (!draft.sign) return draft;
   const signer = await signerAt(git, await git.commit(oid));
   if ('name' in signer) return draft;
@@ -225,33 +235,53 @@ export function messageOf(given: {
   return `${paragraphs.filter((paragraph) => paragraph !== undefined && paragraph !== '').join('\n\n')}\n`;
 }
 
-function print(
-  change: Change,
-  commit: string | undefined,
-  { options, io, workplace }: { options: OperationOptions; io: Io; workplace: Workplace },
-): void {
-  const subject = change.message.split('\n', 1)[0] ?? '';
-  const { place, clone } = workplace;
-  const next = [...change.next, ...(clone === undefined || commit === undefined ? [] : [PULL])];
+export function printChange(change: Change, commit: string | undefined, at: Printing): void {
+  const { options, io } = at;
   if (options.format === 'json') {
-    const printed: Printed = {
-      dryRun: options.dryRun,
-      commit: commit ?? null,
-      branch: options.branch,
-      place,
-      subject,
-      files: change.files.map(({ path }) => path),
-      operations: change.entries,
-      warnings: change.warnings,
-      next,
-    };
-    io.out.write(`${JSON.stringify(printed, null, 2)}\n`);
+    io.out.write(`${JSON.stringify(printed(change, commit, at), null, 2)}\n`);
     return;
   }
+  printText(change, commit, at, io.out);
+}
+
+/** What `--format json` prints of a change. */
+export function printed(
+  change: Change,
+  commit: string | undefined,
+  { options, workplace }: Printing,
+): Printed {
+  return {
+    dryRun: options.dryRun,
+    commit: commit ?? null,
+    branch: options.branch,
+    place: workplace.place,
+    subject: subjectOf(change),
+    files: change.files.map(({ path }) => path),
+    operations: change.entries,
+    warnings: change.warnings,
+    next: nextOf(change, commit, workplace),
+  };
+}
+
+function subjectOf({ message }: Change): string {
+  return message.split('\n', 1)[0] ?? '';
+}
+
+function nextOf(change: Change, commit: string | undefined, { clone }: Workplace): readonly string[] {
+  return [...change.next, ...(clone === undefined || commit === undefined ? [] : [PULL])];
+}
+
+/** For people, on `out`; warnings go where errors do. */
+export function printText(
+  change: Change,
+  commit: string | undefined,
+  { options, io, workplace }: Printing,
+  out: Output,
+): void {
+  const { place } = workplace;
   for (const warning of change.warnings) {
     io.err.lines(hanging(io.err.paint('yellow', 'warning'), printable(warning), 'warning'.length, io.err));
   }
-  const { out } = io;
   if (commit === undefined) {
     out.lines([
       ...wrap(`Would commit to ${options.branch} of ${place}:`, out),
@@ -265,9 +295,9 @@ function print(
     return;
   }
   out.lines([
-    out.paint('green', `✓ ${printable(subject)}`),
+    out.paint('green', `✓ ${printable(subjectOf(change))}`),
     ...wrap(`${shortOid(commit)} on ${options.branch} of ${place}`, out, '  '),
-    ...next.flatMap((sentence) => wrap(printable(sentence), out, '  ')),
+    ...nextOf(change, commit, workplace).flatMap((sentence) => wrap(printable(sentence), out, '  ')),
   ]);
 }
 
@@ -283,14 +313,21 @@ function fileLines({ path, before, after }: FileChange, out: Output): string[] {
   let tail = 0;
   while (tail < old.length - head && tail < now.length - head && old.at(-1 - tail) === now.at(-1 - tail))
     tail += 1;
-  const around = (lines: readonly string[]) => lines.map((line) => `      ${printable(line)}`.trimEnd());
+  const around = (lines: readonly string[]) => lines.map((line) => `      ${shown(line)}`.trimEnd());
   return [
     out.paint('bold', `    ${printable(path)}${before === undefined ? ' (new)' : ''}`),
     ...around(old.slice(Math.max(0, head - CONTEXT_LINES), head)),
-    ...old.slice(head, old.length - tail).map((line) => out.paint('red', `    - ${printable(line)}`)),
-    ...now.slice(head, now.length - tail).map((line) => out.paint('green', `    + ${printable(line)}`)),
+    ...old.slice(head, old.length - tail).map((line) => out.paint('red', `    - ${shown(line)}`)),
+    ...now.slice(head, now.length - tail).map((line) => out.paint('green', `    + ${shown(line)}`)),
     ...around(old.slice(old.length - tail).slice(0, CONTEXT_LINES)),
   ];
+}
+
+/** A list of thousands of devices is one line. */
+const LINE_LENGTH_MAX = 400;
+
+function shown(line: string): string {
+  return printable(line.length <= LINE_LENGTH_MAX ? line : `${line.slice(0, LINE_LENGTH_MAX)}…`);
 }
 
 function linesOf(text: string): string[] {

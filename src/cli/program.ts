@@ -91,6 +91,7 @@ export function createProgram(io: Io, onExit: (code: ExitCode) => void): Command
     .action(async (device, options) => ends((await import('./why.ts')).run({ device, ...options }, io)));
 
   addGates(program, io, ends);
+  addSelect(program, io, ends);
   addOperations(program, io, ends);
   addSnapshots(program, io, ends);
   addTrust(program, io, ends);
@@ -459,6 +460,37 @@ function addGates(program: Command, io: Io, ends: Ends): void {
     .action(async (name, options) =>
       ends((await import('./gate-replay.ts')).run({ gate: name, ...options }, io)),
     );
+}
+
+/** Devices chosen by hand: one commit, too, and the server says whom it means. */
+function addSelect(program: Command, io: Io, ends: Ends): void {
+  command(program, 'select', 'choose devices by hand, as the next stage of a rollout')
+    .argument('<rollout>', 'the rollout')
+    .requiredOption('--stage <name>', 'what the stage is called; one that has not opened is replaced')
+    .option('--group <name>', 'only devices of this Group document')
+    .option('--limit <number|share>', 'so many of them, at random: 10, or 5% (default: all)')
+    .option(
+      '--ids <list>',
+      'only these devices, separated by commas, semicolons, pipes or white space; @FILE reads a file, @- what is piped in',
+    )
+    .option('--dry-run', 'show whom it would take in, and commit nothing', false)
+    .option('--print-ids', 'print the ids of the devices, one per line, and nothing else', false)
+    .addOption(server())
+    .addOption(repositoryOrAddress())
+    .addOption(branch())
+    .option('--reason <text>', 'why, for everybody who reads it later')
+    .option('--by <name>', "who asks (default: git's user.name)")
+    .addOption(format())
+    .addHelpText(
+      'after',
+      examples(
+        'select thermostat-firmware --stage ripple-1 --limit 10',
+        'select thermostat-firmware --stage ripple-2 --group berlin --limit 5% --dry-run',
+        'select thermostat-firmware --stage lab --ids @lab.txt',
+        'select thermostat-firmware --stage ripple-1 --limit 10 --dry-run --print-ids | xargs -n1 tidegate why',
+      ),
+    )
+    .action(async (rollout, options) => ends((await import('./select.ts')).run({ rollout, ...options }, io)));
 }
 
 /** What people do to rollouts: each makes one commit. */

@@ -30,7 +30,31 @@ export function serverUrl(option: string | undefined, io: Pick<Io, 'env'>): URL 
 
 /** Undefined where the server has nothing at `path`. Throws {@link CommandError} where it does not answer as it should. */
 export async function getJson(io: Io, server: URL, path: string): Promise<Answer | undefined> {
-  const response = await send(io, server, path, AbortSignal.timeout(ANSWER_MS_MAX));
+  const signal = AbortSignal.timeout(ANSWER_MS_MAX);
+  return await answerOf(io, server, path, send(io, server, path, { signal }));
+}
+
+/** The whole fleet is looked at several times. */
+const LONG_ANSWER_MS_MAX = 120_000;
+
+/** A question that is too long for an address, otherwise as {@link getJson}. */
+export async function askJson(
+  io: Io,
+  server: URL,
+  path: string,
+  question: object,
+): Promise<Answer | undefined> {
+  const signal = AbortSignal.timeout(LONG_ANSWER_MS_MAX);
+  return await answerOf(io, server, path, send(io, server, path, { signal, question }));
+}
+
+async function answerOf(
+  io: Io,
+  server: URL,
+  path: string,
+  sending: Promise<Response>,
+): Promise<Answer | undefined> {
+  const response = await sending;
   const text = await response.text().catch((error: unknown) => {
     throw unreachable(server, error);
   });
@@ -65,7 +89,7 @@ export async function followEvents(
   onEvent: () => void,
 ): Promise<void> {
   try {
-    const response = await send(io, server, 'api/events', signal, 'text/event-stream');
+    const response = await send(io, server, 'api/events', { signal, accept: 'text/event-stream' });
     if (!response.ok || response.body === null) return;
     for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
       // Comments (`:`) keep the connection alive and tell nothing.
@@ -76,11 +100,25 @@ export async function followEvents(
   }
 }
 
-async function send(io: Io, server: URL, path: string, signal: AbortSignal, accept = 'application/json') {
+async function send(
+  io: Io,
+  server: URL,
+  path: string,
+  given: { readonly signal: AbortSignal; readonly accept?: string; readonly question?: object },
+) {
+  const { signal, accept = 'application/json', question } = given;
   const token = io.env['TIDEGATE_API_TOKEN'];
   const headers = { Accept: accept, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
+  const posted =
+    question === undefined
+      ? { headers }
+      : {
+          method: 'POST',
+          body: JSON.stringify(question),
+          headers: { ...headers, 'Content-Type': 'application/json' },
+        };
   try {
-    return await io.fetch(new URL(path, server), { headers, signal });
+    return await io.fetch(new URL(path, server), { ...posted, signal });
   } catch (error) {
     if (!isNetworkError(error)) throw error;
     throw unreachable(server, error);

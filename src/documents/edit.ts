@@ -37,22 +37,22 @@ export function setExclusion(
   if (exclude !== undefined && typeof exclude !== 'string') return undefined;
   if (exclude === condition || exclude?.includes(`(${condition})`)) return text;
   const wanted = exclude === undefined ? condition : `(${exclude}) OR (${condition})`;
-  const edited = exclude === undefined ? withLine(text, wanted) : withValue(text, wanted);
+  const edited = exclude === undefined ? withLine(text, 'exclude', wanted) : withValue(text, wanted);
   if (edited === undefined) return undefined;
   const expected = { ...before, spec: { ...before.spec, exclude: wanted } };
   return isDeepStrictEqual(plain(dataOf(edited)), plain(expected)) ? edited : undefined;
 }
 
 /** Mappings have no prototype here, and the order of keys is people's. */
-function plain(data: unknown): unknown {
+export function plain(data: unknown): unknown {
   return data === undefined ? undefined : JSON.parse(JSON.stringify(data));
 }
 
-/** `exclude` on a line of its own, below the target condition and indented as that. */
-function withLine(text: string, condition: string): string | undefined {
+/** A key of `spec` on a line of its own, below the target condition and indented as that. */
+export function withLine(text: string, key: string, value: string): string | undefined {
   const spec = parseDocument(text).get('spec', true);
   if (!isMap<ParsedNode, ParsedNode | null>(spec) || spec.flow) return undefined;
-  const pair = spec.items.find(({ key }) => isScalar(key) && key.value === 'targetCondition');
+  const pair = spec.items.find((each) => isScalar(each.key) && each.key.value === 'targetCondition');
   const [start] = pair?.key.range ?? [];
   if (start === undefined || pair?.value?.range == null) return undefined;
   const lineStart = text.lastIndexOf('\n', start) + 1;
@@ -61,7 +61,7 @@ function withLine(text: string, condition: string): string | undefined {
   const lineEnd = text.indexOf('\n', lastCharacter(pair.value));
   const at = lineEnd === -1 ? text.length : lineEnd + 1;
   const newline = text.includes('\r\n') ? '\r\n' : '\n';
-  return `${text.slice(0, at)}${lineEnd === -1 ? newline : ''}${indent}exclude: ${JSON.stringify(condition)}${newline}${text.slice(at)}`;
+  return `${text.slice(0, at)}${lineEnd === -1 ? newline : ''}${indent}${key}: ${JSON.stringify(value)}${newline}${text.slice(at)}`;
 }
 
 function withValue(text: string, condition: string): string | undefined {
@@ -115,7 +115,7 @@ function appended(text: string, entries: readonly OperationEntry[]): string | un
 }
 
 /** The last character of a value. A block ends with its line end, which is not where the next line begins. */
-function lastCharacter(node: ParsedNode): number {
+export function lastCharacter(node: ParsedNode): number {
   if (node instanceof YAMLMap && !node.flow) {
     const value: ParsedNode | null | undefined = node.items.at(-1)?.value;
     if (value?.range != null) return lastCharacter(value);
@@ -137,25 +137,29 @@ function rewritten(text: string, entries: readonly OperationEntry[]): string {
   return document.toString(WRITTEN);
 }
 
-function flow(mapping: object): string {
+/** As one line in braces. */
+export function flow(mapping: object): string {
   const document = new Document(mapping);
   if (isMap(document.contents)) document.contents.flow = true;
   return document.toString(WRITTEN).trimEnd();
 }
 
-const WRITTEN = { lineWidth: 0, flowCollectionPadding: false } as const;
+export const WRITTEN = { lineWidth: 0, flowCollectionPadding: false } as const;
 
-interface Data {
+export interface Data {
   readonly kind?: unknown;
   readonly metadata?: { readonly name?: unknown };
   spec?: {
     exclude?: unknown;
     distributionSet?: unknown;
+    readonly stages?: unknown;
+    readonly seed?: unknown;
     readonly operations?: readonly unknown[] | null;
   } | null;
 }
 
-function dataOf(text: string): Data | undefined {
+/** The document's data, as far as edits look at it; undefined where it cannot be read. */
+export function dataOf(text: string): Data | undefined {
   const parsed = parseYaml(new TextEncoder().encode(text));
   if (!parsed.ok || typeof parsed.yaml.value !== 'object') return undefined;
   return parsed.yaml.value ?? undefined;

@@ -8,6 +8,7 @@ import { DEVICE_STATUSES, ROLLOUT_STATES } from '../core/status.ts';
 import { ENROLMENT_SCHEMA, REPORT_SCHEMA } from './device-schemas.ts';
 import { OBSERVATION_SCHEMA, OBSERVATIONS_MAX } from './observation-schemas.ts';
 import { DEVICES_LIMIT, SCANNED_MAX } from './operator-api.ts';
+import { SELECTION_SCHEMA } from './selection-schema.ts';
 
 /** As much of OpenAPI 3.1 as is used here. */
 export interface OpenApiDocument {
@@ -510,6 +511,37 @@ const schemas = {
       },
     ],
   },
+  Selection: object(
+    {
+      rollout: TEXT,
+      commit: TEXT,
+      attempt: POSITIVE,
+      next: { type: 'boolean', description: 'The attempt has yet to begin.' },
+      opened: arrayOf(TEXT),
+      seed: {
+        enum: ['known', 'given'],
+        description: 'given: it holds only if the rollout is given the seed that was sent.',
+      },
+      matching: { ...COUNT, description: 'Devices that match the rollout and the condition.' },
+      units: COUNT,
+      devices: COUNT,
+      tags: arrayOf(object({ tag: TEXT, value: TEXT, devices: COUNT })),
+      refused: arrayOf(
+        object({
+          because: { enum: ['unknown', 'retired', 'notMatching', 'elsewhere'] },
+          devices: COUNT,
+          ids: arrayOf(DEVICE_ID),
+        }),
+      ),
+    },
+    {
+      before: {
+        type: 'string',
+        description: 'The stage that it would go before; absent: it would be the last.',
+      },
+      ids: arrayOf(DEVICE_ID),
+    },
+  ),
   Enrolment: { ...ENROLMENT_SCHEMA, oneOf: [{ required: ['token'] }, { required: ['credential'] }] },
   Enrolled: object({
     id: DEVICE_ID,
@@ -780,6 +812,31 @@ const paths: OpenApiDocument['paths'] = {
       responses: {
         200: json('The rollout.', ref('RolloutWithAttempts')),
         ...problems({ 401: BAD_TOKEN, 404: 'The snapshot in force has no such rollout.' }),
+      },
+    },
+  },
+  '/api/rollouts/{name}/selection': {
+    post: {
+      operationId: 'select',
+      summary: 'Whom a stage would take in, were it declared now',
+      description:
+        'Answered by the counting that opens stages; nothing is changed. The stage would go before the first stage to come that would take in more. Its size is of devices that no stage has taken in; with ids it is for those alone, and each of them must be enrolled, in service and match the rollout, and where.',
+      tags: ['operators'],
+      security: OPERATOR,
+      parameters: [path('name', TEXT)],
+      requestBody: body(SELECTION_SCHEMA),
+      responses: {
+        200: json('Whom it would take in, or which ids cannot be taken.', ref('Selection')),
+        ...problems({
+          400: 'The body is not what is expected.',
+          401: BAD_TOKEN,
+          404: 'The snapshot in force has no such rollout.',
+          409: 'The rollout has no seed and none was given, an emergency is under way, or the attempt goes on slowly.',
+          413: 'The body is too large.',
+          415: 'The body is not plain application/json.',
+          429: 'Two others are being worked out.',
+          503: NO_PROGRAM,
+        }),
       },
     },
   },

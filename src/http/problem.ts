@@ -27,6 +27,7 @@ const PROBLEMS = {
   'method-not-allowed': { status: 405, title: 'The path does not take this method' },
   'request-too-slow': { status: 408, title: 'The request took too long to arrive' },
   'id-taken': { status: 409, title: 'Another key is registered for this id' },
+  'not-selectable': { status: 409, title: 'Nothing can be selected now' },
   'body-too-large': { status: 413, title: 'The body is too large' },
   'not-json': { status: 415, title: 'The body must be plain application/json' },
   'range-not-satisfiable': { status: 416, title: 'The artifact has no such bytes' },

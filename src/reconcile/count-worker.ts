@@ -6,6 +6,7 @@ import type { Answer } from '../core/plan/contract.ts';
 import { openReading } from '../store/open.ts';
 import type { StorePlace } from '../store/store.ts';
 import { answerFrom, type CountRequest, countFleet, takeCensus } from './count.ts';
+import { type Selection, selectFrom } from './selection.ts';
 
 /** What the thread says: of each request where in the feed it reads, and then what came of it. */
 export type CountMessage =
@@ -14,7 +15,7 @@ export type CountMessage =
   | { readonly kind: 'failed'; readonly message: string };
 
 /** What comes of a request. */
-export type Counted = Tally | Answer | Census;
+export type Counted = Tally | Answer | Census | Selection;
 
 const place = workerData as StorePlace;
 
@@ -38,6 +39,8 @@ async function work(request: CountRequest): Promise<Counted> {
         return await answerFrom(reading.pages(), request.want, program, now);
       case 'census':
         return await takeCensus(reading.pages(), request);
+      case 'select':
+        return await selectFrom(reading, request.request, program, now);
     }
   } finally {
     await reading.close();

@@ -18,10 +18,17 @@ import { resolveStage, type Unit } from '../core/select/admission.ts';
 import { scoreOf } from '../core/select/score.ts';
 import { type Condition, compileCondition, compileSelection } from '../core/target/condition.ts';
 import type { Reading } from '../store/store.ts';
+import type { SelectionRequest } from './selection.ts';
 
 /** What is asked of the whole fleet. */
 export type CountRequest =
   | { readonly kind: 'count'; readonly program: Program; readonly now: Instant }
+  | {
+      readonly kind: 'select';
+      readonly request: SelectionRequest;
+      readonly program: Program;
+      readonly now: Instant;
+    }
   | { readonly kind: 'answer'; readonly want: Want; readonly program: Program; readonly now: Instant }
   | CensusRequest;
 
@@ -70,7 +77,7 @@ export async function takeCensus(pages: Pages, { program, now, rates }: CensusRe
   return taking.taken({ at: now, rates });
 }
 
-interface Within {
+export interface Within {
   readonly program: Program;
   readonly rollout: ProgramRollout | undefined;
   readonly now: Instant;
@@ -150,9 +157,12 @@ function isAffected(
   );
 }
 
-type PopulationWant = Extract<Want, { kind: 'population' }>;
+export type PopulationWant = Extract<Want, { kind: 'population' }>;
 
-async function whoEnters(pages: Pages, asked: Within & { want: PopulationWant }): Promise<Answer> {
+export async function whoEnters(
+  pages: Pages,
+  asked: Within & { want: PopulationWant },
+): Promise<Extract<Answer, { kind: 'population' }>> {
   const { takes } = asked.want;
   // Looked up once: a condition that lists a hundred thousand devices is a long text to look anything up by.
   const where = takes.where === undefined ? undefined : compileSelection(takes.where);
@@ -183,7 +193,7 @@ async function whoEnters(pages: Pages, asked: Within & { want: PopulationWant })
 type CountedUnit = { -readonly [Key in keyof Unit]: Unit[Key] };
 
 /** The unit that the device belongs to, if the rollout could give it the revision at all; and whether it is in already. */
-function memberOf(
+export function memberOf(
   { want, where, program, rollout, now }: Within & { want: PopulationWant; where: Condition | undefined },
   device: DeviceRecord,
 ): { id: string; stratum: string; isIn: boolean } | undefined {

@@ -11,12 +11,15 @@ import type { Answer, Want } from '../core/plan/contract.ts';
 import type { Store, StorePlace } from '../store/store.ts';
 import { answerFrom, type CensusRequest, type CountRequest, countFleet, takeCensus } from './count.ts';
 import type { Counted, CountMessage } from './count-worker.ts';
+import { type Selection, type SelectionRequest, selectFrom } from './selection.ts';
 
 export interface Counter {
   /** Counts all devices as of one position of the feed, which `begun` is told before the counting begins. */
   count(program: Program, now: Instant, begun: (position: number) => void): Promise<Tally>;
   answer(want: Want, program: Program, now: Instant): Promise<Answer>;
   census(request: Omit<CensusRequest, 'kind'>): Promise<Census>;
+  /** What a stage that is not declared yet would take in. */
+  select(request: SelectionRequest, program: Program, now: Instant): Promise<Selection>;
   close(): Promise<void>;
 }
 
@@ -47,11 +50,17 @@ function countHere(store: Pick<Store, 'read'>): Counter {
       const reading = await store.read();
       return await takeCensus(reading.pages(), { kind: 'census', ...request }).finally(() => reading.close());
     },
+    async select(request, program, now) {
+      const reading = await store.read();
+      return await selectFrom(reading, request, program, now).finally(() => reading.close());
+    },
     async close() {
       // There is nothing to end.
     },
   };
 }
+
+type Counted = Extract<CountMessage, { kind: 'done' }>['result'];
 
 /** Requests are worked off one after another by one thread, which is started by the first and kept. */
 function countInThread(start: () => Worker): Counter {
@@ -97,13 +106,15 @@ function countInThread(start: () => Worker): Counter {
     });
   }
 
+  const unheard = () => undefined;
   return {
     count: (program, now, begun) =>
       inTurn(() => ask({ kind: 'count', program, now }, begun) as Promise<Tally>),
     answer: (want, program, now) =>
-      inTurn(() => ask({ kind: 'answer', want, program, now }, () => undefined) as Promise<Answer>),
-    census: (request) =>
-      inTurn(() => ask({ kind: 'census', ...request }, () => undefined) as Promise<Census>),
+      inTurn(() => ask({ kind: 'answer', want, program, now }, unheard) as Promise<Answer>),
+    census: (request) => inTurn(() => ask({ kind: 'census', ...request }, unheard) as Promise<Census>),
+    select: (request, program, now) =>
+      inTurn(() => ask({ kind: 'select', request, program, now }, unheard) as Promise<Selection>),
     async close() {
       closed = true;
       await thread?.terminate();

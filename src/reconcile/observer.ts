@@ -14,6 +14,7 @@ import type { DeviceChange, Following, Store } from '../store/store.ts';
 import { createTurns } from '../turns.ts';
 import type { CensusRequest } from './count.ts';
 import { createCounter } from './counter.ts';
+import type { Selection, SelectionRequest } from './selection.ts';
 
 export interface Observer {
   /** Counts under `program`, as of `now`; counts again only where the program or, with ramps and install windows, the time has changed. */
@@ -22,6 +23,8 @@ export interface Observer {
   answer(want: Want, program: Program, now: Instant): Promise<Answer>;
   /** How many devices have which tags. */
   census(request: Omit<CensusRequest, 'kind'>): Promise<Census>;
+  /** What a stage that is not declared yet would take in. */
+  select(request: SelectionRequest, program: Program, now: Instant): Promise<Selection>;
   close(): Promise<void>;
 }
 
@@ -104,6 +107,8 @@ export function createObserver(store: Store, onChange: () => void = () => undefi
 
     answer: (want, program, now) => counter.answer(want, program, now),
     census: (request) => counter.census(request),
+
+    select: (request, program, now) => counter.select(request, program, now),
 
     async close() {
       await counter.close();

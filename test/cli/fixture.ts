@@ -164,13 +164,22 @@ interface Surroundings {
   /** The time at which it stands. */
   readonly now?: number;
   readonly env?: Readonly<Record<string, string>>;
+  /** What is piped in. */
+  readonly input?: string;
   readonly interrupt?: AbortSignal;
   readonly onOutput?: (text: string) => void;
 }
 
 /** Runs the program in this process. */
 export async function run(args: readonly string[], surroundings: Surroundings = {}): Promise<Run> {
-  const { env = {}, columns, now = NOW, interrupt = new AbortController().signal, onOutput } = surroundings;
+  const {
+    env = {},
+    columns,
+    now = NOW,
+    interrupt = new AbortController().signal,
+    onOutput,
+    input = '',
+  } = surroundings;
   const texts = { out: '', err: '' };
   const stream = (name: 'out' | 'err') => ({
     write(text: string) {
@@ -186,6 +195,7 @@ export async function run(args: readonly string[], surroundings: Surroundings = 
     // Waits are ten times as short: nothing here depends on how long they are.
     clock: { now: () => now, sleep: (duration, signal) => systemClock.sleep(duration / 10, signal) },
     fetch,
+    input: async () => input,
     interrupted: () => interrupt,
   };
   return { exit: await main(args, io), ...texts };

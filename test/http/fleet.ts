@@ -142,6 +142,7 @@ export function createFleet() {
     store,
     intake,
     clock: { now: () => now, sleep: async () => {} },
+    select: observer.select,
     state: () => state,
     set(change: Partial<ReconcilerState>): void {
       state = { ...state, ...change };

@@ -130,15 +130,17 @@ const BODIES: readonly (string | undefined)[] = [
     state: 'succeeded',
   }),
   JSON.stringify({ observations: [{ metric: 'kiosk', value: 1e15 }] }),
+  JSON.stringify({ stage: 'ripple', size: '1', seed: 'mine', list: true }),
   JSON.stringify({ ref: 'refs/heads/main', after: '0'.repeat(40), commits: [] }),
 ];
 
-test('the methods that could change anything are four: two of devices, one that adds numbers, one that asks to look', async () => {
+test('the methods that could change anything are five: two of devices, one that adds numbers, one that asks to look, one that only answers', async () => {
   const world = await createWorld();
   const changing = world.service.app.routes.filter(
     ({ method }) => !['GET', 'HEAD', 'OPTIONS', 'ALL'].includes(method),
   );
   expect(changing.map(({ method, path }) => `${method} ${path}`).sort()).toEqual([
+    'POST /api/rollouts/:name/selection',
     'POST /v1/devices',
     'POST /v1/devices/:id/reports',
     'POST /v1/observations',

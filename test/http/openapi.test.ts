@@ -12,6 +12,7 @@ import { createMetrics } from '../../src/http/metrics.ts';
 import { observationsApi } from '../../src/http/observations-api.ts';
 import { openApiDocument } from '../../src/http/openapi.ts';
 import { createRateLimit, OBSERVATION_RATE } from '../../src/http/rate-limit.ts';
+import { selectionApi } from '../../src/http/selection-api.ts';
 import { webhook } from '../../src/http/webhook.ts';
 import { signDeviceToken } from '../../src/trust/device-token.ts';
 import { mintEnrolmentToken } from '../../src/trust/enrolment.ts';
@@ -38,6 +39,7 @@ beforeEach(() => {
     },
     others: [
       censusApi({ clock: fleet.clock, census: (at) => Promise.resolve(censusAt(at)) }),
+      selectionApi({ state: fleet.state, select: fleet.select, clock: fleet.clock }),
       webhook({ secret: SECRET, clock: fleet.clock, onPush: () => undefined }),
       observationsApi({
         fleet: () => ({ name: 'hvac' }),

@@ -128,7 +128,8 @@ function olderOf(attempts: readonly Attempt[], knownGood: Attempt): Pick<Program
   return older.length === 0 ? {} : { olderKnownGood: older };
 }
 
-function candidateOf(attempt: Attempt): ProgramCandidate {
+/** The attempt as devices are assigned by it. */
+export function candidateOf(attempt: Attempt): ProgramCandidate {
   return {
     ...revisionPart(attempt),
     offers: isOffering(attempt),

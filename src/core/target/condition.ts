@@ -440,10 +440,17 @@ function compare({ tag }: Operand, test: (found: string) => boolean): (device: T
   };
 }
 
+/** A condition that is for these devices and nobody else; there is at least one. */
+export function conditionOn(ids: readonly string[]): string {
+  return `deviceId IN [${listed(ids)}]`;
+}
+
 /** How the values of a list are written. */
 type List = (values: readonly string[]) => string;
 
-const listed: List = (values) => values.map(textLiteral).join(', ');
+function listed(values: readonly string[]): string {
+  return values.map(textLiteral).join(', ');
+}
 
 const SHOWN_MAX = 5;
 
