@@ -6,6 +6,7 @@ import type { Rollout } from '../core/model/desired.ts';
 import type { DeviceId, RolloutName } from '../core/model/ids.ts';
 import { sha256Hex } from '../core/model/manifest.ts';
 import { isFinished } from '../core/model/outcome.ts';
+import { EMERGENCY_STAGE } from '../core/plan/emergency.ts';
 import { conditionOn } from '../core/target/condition.ts';
 import { setStage, stagesSource } from '../documents/edit-stages.ts';
 import { parseSize } from '../documents/quantity.ts';
@@ -83,11 +84,12 @@ async function changeOf(view: View, options: SelectOptions, asked: Asked): Promi
   const rollout = view.rollouts.get(options.rollout as RolloutName);
   if (rollout === undefined) throw refused(unknownRollout(options.rollout as RolloutName, view));
   const file = await fileOf(view, rollout.name);
-  checkStage(view, rollout, name);
+  const opened = openedIn(view, rollout);
+  checkStage(rollout, name, opened);
   const where = group === undefined ? undefined : await groupCondition(view, group);
   const seed = seedFor(view, rollout);
   const { size, ids, io } = asked;
-  const selection = await ask(view, options, io, {
+  const selection = await ask({ ...view, opened }, options, io, {
     stage: name,
     size,
     ...(where === undefined ? {} : { where }),
@@ -95,6 +97,8 @@ async function changeOf(view: View, options: SelectOptions, asked: Asked): Promi
     ...(seed === undefined ? {} : { seed }),
     list: options.printIds,
   });
+  // The server may have gone on since the record was read.
+  checkStage(rollout, name, selection.opened);
   checkSelection(selection, options);
   const stage = stageOf(name, size, { ids, group });
   const after = setStage(file.before, {
@@ -156,15 +160,20 @@ async function fileOf(
   throw problem(`no file below fleet/rollouts declares ${name}; see that ${shortOid(head.oid)} has it`);
 }
 
+/** The stages that have opened in the attempt under way, as the record says. */
+function openedIn({ outcomes }: View, { name, revision }: Rollout): readonly string[] {
+  const latest = outcomes.get(name)?.at(-1);
+  if (latest === undefined || isFinished(latest) || latest.revision !== revision) return [];
+  return latest.stages.filter(({ slow }) => slow !== true).map((stage) => stage.name);
+}
+
 /** A stage that has opened stays as it is, and the one of everybody cannot become one of some. */
-function checkStage({ outcomes }: View, rollout: Rollout, name: string): void {
-  const latest = outcomes.get(rollout.name)?.at(-1);
-  const isUnderWay = latest !== undefined && !isFinished(latest) && latest.revision === rollout.revision;
+function checkStage(rollout: Rollout, name: string, opened: readonly string[]): void {
   const taken = new Set(rollout.stages.map((stage) => stage.name));
-  if (isUnderWay && latest.stages.some((stage) => stage.name === name)) {
-    throw problem(
-      `stage ${name} has opened in attempt ${latest.attempt} and stays as it was; --stage ${freeName(name, taken)} is free`,
-    );
+  if (name === EMERGENCY_STAGE)
+    throw problem(`${name} is the name of the stage that an emergency opens; choose another`);
+  if (opened.includes(name)) {
+    throw problem(`stage ${name} has opened and stays as it was; --stage ${freeName(name, taken)} is free`);
   }
   const declared = rollout.stages.find((stage) => stage.name === name);
   if (declared?.size.kind === 'all' && declared.where === undefined) {
@@ -226,9 +235,9 @@ function stageOf(
 const WAIT_MS = 1000;
 const WAITS_MAX = 45;
 
-/** Asks the server, once it has read the commit that the command looks at. */
+/** Asks the server, once it has read the commit that the command looks at, and knows what the record says. */
 async function ask(
-  { desired }: View,
+  { desired, opened }: Pick<View, 'desired'> & { readonly opened: readonly string[] },
   { rollout, server: written }: SelectOptions,
   io: Io,
   question: SelectionBody,
@@ -239,7 +248,11 @@ async function ask(
   for (let waits = 0; ; waits += 1) {
     const answer = await askJson(io, server, path, question);
     const selection = answer?.body as SelectionAnswer | undefined;
-    if (selection !== undefined && selection.commit === desired?.commit) return selection;
+    const isThere =
+      selection !== undefined &&
+      selection.commit === desired?.commit &&
+      opened.every((stage) => selection.opened.includes(stage));
+    if (isThere) return selection;
     if (waits === WAITS_MAX) {
       const has = selection === undefined ? `no rollout ${rollout}` : `commit ${shortOid(selection.commit)}`;
       throw new CommandError(

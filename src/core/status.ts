@@ -35,6 +35,7 @@ import {
 import type { Instant } from './model/time.ts';
 import type { Plan, RolloutReport } from './plan/contract.ts';
 import { isEmergency } from './plan/emergency.ts';
+import { stagesToCome } from './plan/slow.ts';
 import { formatSize, formatThreshold } from './select/size.ts';
 import { compileSelection } from './target/condition.ts';
 
@@ -261,8 +262,7 @@ function stageStatuses(
   const opened = latest?.stages ?? [];
   // An emergency takes everybody in: no declared stage opens after it.
   const mayGoOn = latest === undefined || (isLatest && !isEmergency(latest));
-  const declared = opened.filter(({ slow }) => slow !== true).length;
-  const toCome = mayGoOn ? rollout.stages.slice(declared) : [];
+  const toCome = latest === undefined ? rollout.stages : mayGoOn ? stagesToCome(rollout, latest) : [];
   return [
     ...opened.map((stage, index) => openStatus(stage, tallies[index] ?? emptyStageTally())),
     ...toCome.map(scheduledStatus),

@@ -10,7 +10,7 @@ import { type Attempt, isFinished } from '../core/model/outcome.ts';
 import type { ProgramCandidate } from '../core/model/program.ts';
 import { isEmergency } from '../core/plan/emergency.ts';
 import { buildProgram, candidateOf } from '../core/plan/program.ts';
-import { nextStage } from '../core/plan/slow.ts';
+import { nextStage, stagesToCome } from '../core/plan/slow.ts';
 import type { StageTaking } from '../core/select/admission.ts';
 import { conditionOn, parseCondition } from '../core/target/condition.ts';
 import { parseSize } from '../documents/quantity.ts';
@@ -80,13 +80,13 @@ async function answer(api: SelectionApiOptions, request: Request, name: string):
   const attempts = outcomes.get(rollout.name) ?? [];
   const place = placeIn(desired, rollout, { attempts, seed: body.seed });
   if (place instanceof Response) return place;
-  const { candidate, opened, isNext } = place;
+  const { candidate, opened, coming, isNext } = place;
   const selection = await api.select(
     {
       rollout: rollout.name,
       condition: rollout.condition,
       candidate,
-      coming: rollout.stages.slice(opened.length).filter((stage) => stage.name !== body.stage),
+      coming: coming.filter((stage) => stage.name !== body.stage),
       takes,
       ...(body.ids === undefined
         ? {}
@@ -137,6 +137,7 @@ function takingOf({ size: written, where, ids }: SelectionBody): StageTaking | R
 interface PlaceInAttempt {
   readonly candidate: ProgramCandidate;
   readonly opened: readonly string[];
+  readonly coming: readonly Stage[];
   readonly isNext: boolean;
 }
 
@@ -153,7 +154,7 @@ function placeIn(
     if (nextStage(rollout, latest)?.slow === true)
       return unready(`attempt ${latest.attempt} goes on slowly, with a fifth of its next stage`);
     const opened = latest.stages.filter(({ slow }) => slow !== true).map(({ name }) => name);
-    return { candidate: candidateOf(latest), opened, isNext: false };
+    return { candidate: candidateOf(latest), opened, coming: stagesToCome(rollout, latest), isNext: false };
   }
   const seed = rollout.seed ?? attempts[0]?.seed ?? given;
   if (seed === undefined) return unready('the rollout has no seed yet');
@@ -169,7 +170,7 @@ function placeIn(
     ...(exclude === undefined ? {} : { exclude }),
     stages: [],
   };
-  return { candidate, opened: [], isNext: true };
+  return { candidate, opened: [], coming: rollout.stages, isNext: true };
 }
 
 /** What people tell devices apart by, and whatever else a stage is to have of each. */

@@ -208,7 +208,21 @@ test('answers of a fleet with attempts that passed, failed and ramp are as descr
   }
   await fleet.report('d1', { running: first.revision, signals: { runtime_healthy: true } });
 
+  const select = (body: object) =>
+    check('/api/rollouts/{name}/selection', '/api/rollouts/manual/selection', {
+      method: 'POST',
+      body: JSON.stringify(body),
+      headers: { 'Content-Type': 'application/json' },
+    });
   const ask = async () => {
+    for (const body of [
+      { stage: 'a', size: '2', list: true },
+      { stage: 'a', size: 'all', ids: ['d1', 'nobody'] },
+      { stage: 'a', size: '10 sites' },
+      { stage: 'a', size: '1', where: 'tags' },
+      { stage: 'a' },
+    ])
+      await select(body);
     for (const path of ['/api/status', '/api/rollouts', '/api/snapshots', '/api/devices', '/readyz'])
       await check(path, path);
     await check('/api/devices', '/api/devices?rollout=firmware&limit=2');

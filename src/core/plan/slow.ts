@@ -10,11 +10,19 @@ export function nextStage(
   rollout: Rollout,
   attempt: Attempt,
 ): { readonly stage: Stage; readonly slow?: true } | undefined {
-  const opened = attempt.stages.filter(({ slow }) => slow !== true).length;
-  const stage = rollout.stages[opened];
+  const [stage] = stagesToCome(rollout, attempt);
   if (stage === undefined || !isSlow(attempt)) return stage && { stage };
   const before = attempt.stages.filter(({ slow }) => slow === true).length;
   return { slow: true, stage: slowly(stage, before + 1) };
+}
+
+/**
+ * The declared stages that have yet to open, in order. One that has opened never opens again, also where a stage was put before it
+ * just then: that one came too late.
+ */
+export function stagesToCome(rollout: Rollout, attempt: Attempt): readonly Stage[] {
+  const opened = attempt.stages.filter(({ slow }) => slow !== true).map(({ name }) => name);
+  return rollout.stages.slice(opened.length).filter(({ name }) => !opened.includes(name));
 }
 
 /** Whether it was the deadline that let it go on, and no stage has opened since. */
