@@ -11,6 +11,7 @@ import { quietPass } from './quiet-pass.ts';
 import { recount } from './recount.ts';
 import { releases } from './releases.ts';
 import { reports } from './reports.ts';
+import { selection } from './selection.ts';
 import { validation } from './validation.ts';
 import { warmPolls } from './warm-polls.ts';
 import { watchedReports } from './watched-reports.ts';
@@ -27,6 +28,7 @@ const BENCHES: Readonly<Record<string, () => Promise<readonly string[]> | AsyncI
   releases,
   metadata,
   validation,
+  selection,
 };
 
 const wanted = process.argv.slice(2);

@@ -33,7 +33,7 @@ import {
   refused,
   type View,
 } from './operation.ts';
-import { formatCount, plural, printable, shortOid, table, wrap } from './output.ts';
+import { formatCount, hanging, plural, printable, shortOid, wrap } from './output.ts';
 import { readIds } from './select-ids.ts';
 import { askJson, serverUrl } from './server.ts';
 
@@ -352,10 +352,11 @@ const VALUES_MAX = 8;
 /** How many of them there are of each kind. */
 function tagLines({ selection }: SelectChange, io: Io): string[] {
   const byTag = Map.groupBy(selection.tags, ({ tag }) => tag);
-  const rows = [...byTag].map(([tag, values]) => {
+  const width = Math.max(0, ...[...byTag.keys()].map(({ length }) => length));
+  const lines = [...byTag].flatMap(([tag, values]) => {
     const shown = values.slice(0, VALUES_MAX).map(({ value, devices }) => `${value} ${formatCount(devices)}`);
     const more = values.length > VALUES_MAX ? [`and ${values.length - VALUES_MAX} more values`] : [];
-    return [`  ${printable(tag)}`, printable([...shown, ...more].join(', '))];
+    return hanging(printable(tag), printable([...shown, ...more].join(', ')), width, io.out);
   });
-  return rows.length === 0 ? [] : ['', ...table(rows, io.out)];
+  return lines.length === 0 ? [] : ['', ...lines];
 }

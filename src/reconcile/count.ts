@@ -2,9 +2,9 @@
  * Counting, wherever it runs: the sum of all devices' standings, and the answers that need the whole fleet. What
  * comes out is small, however large the fleet is.
  */
-import { isExcluded, stageOf, unitIdOf } from '../core/assign/assign.ts';
+import { isExcluded, isTakenAbove, stageOf, unitIdOf } from '../core/assign/assign.ts';
 import { standingOf } from '../core/assign/standing.ts';
-import { subjectOf } from '../core/assign/subject.ts';
+import { type Subject, subjectOf } from '../core/assign/subject.ts';
 import { count, emptyTally, type Tally } from '../core/assign/tally.ts';
 import { createCensusTaking } from '../core/estimate/census.ts';
 import type { BaselineRate, Census } from '../core/model/census.ts';
@@ -159,9 +159,11 @@ function isAffected(
 
 export type PopulationWant = Extract<Want, { kind: 'population' }>;
 
+/** `see` is told of each device that is not in yet, with the score of its unit. */
 export async function whoEnters(
   pages: Pages,
   asked: Within & { want: PopulationWant },
+  see: (device: Subject, score: Score) => void = () => undefined,
 ): Promise<Extract<Answer, { kind: 'population' }>> {
   const { takes } = asked.want;
   // Looked up once: a condition that lists a hundred thousand devices is a long text to look anything up by.
@@ -180,7 +182,10 @@ export async function whoEnters(
         devices: 0,
         stratum: member.stratum,
       };
-      if (!member.isIn) unit.devices += 1;
+      if (!member.isIn) {
+        unit.devices += 1;
+        see(member.subject, unit.score);
+      }
       if (known !== undefined) continue;
       units.push(unit);
       if (takes.unit !== 'device') shared.set(member.id, unit);
@@ -193,22 +198,20 @@ export async function whoEnters(
 type CountedUnit = { -readonly [Key in keyof Unit]: Unit[Key] };
 
 /** The unit that the device belongs to, if the rollout could give it the revision at all; and whether it is in already. */
-export function memberOf(
+function memberOf(
   { want, where, program, rollout, now }: Within & { want: PopulationWant; where: Condition | undefined },
   device: DeviceRecord,
-): { id: string; stratum: string; isIn: boolean } | undefined {
+): { id: string; subject: Subject; stratum: string; isIn: boolean } | undefined {
   const subject = subjectOf(program, device);
   if (subject.retired || !compileCondition(want.condition).matches(subject)) return undefined;
   if (where?.matches(subject) === false) return undefined;
   if (want.excluding !== undefined && compileCondition(want.excluding).matches(subject)) return undefined;
   if (isExcluded(want, subject)) return undefined;
-  const standing = standingOf(program, device, now).rollouts.find((each) => each.rollout === want.rollout);
-  if (standing?.shadowedBy !== undefined) return undefined;
   const { unit, stratifyBy } = want.takes;
   const id = unitIdOf(unit, subject);
-  if (id === undefined) return undefined;
+  if (id === undefined || isTakenAbove(program, want.rollout, subject, now)) return undefined;
   const candidate = rollout?.candidate?.attempt === want.attempt ? rollout.candidate : undefined;
   const isIn = candidate !== undefined && stageOf(candidate, subject, Number.POSITIVE_INFINITY) !== undefined;
   const tags = stratifyBy.map((tag) => (Object.hasOwn(subject.tags, tag) ? subject.tags[tag] : ''));
-  return { id, stratum: tags.join('\0'), isIn };
+  return { id, subject, stratum: tags.join('\0'), isIn };
 }

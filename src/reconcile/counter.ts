@@ -60,8 +60,6 @@ function countHere(store: Pick<Store, 'read'>): Counter {
   };
 }
 
-type Counted = Extract<CountMessage, { kind: 'done' }>['result'];
-
 /** Requests are worked off one after another by one thread, which is started by the first and kept. */
 function countInThread(start: () => Worker): Counter {
   let thread: Worker | undefined;

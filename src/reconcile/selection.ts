@@ -2,18 +2,17 @@
  * What a stage would take in if it were put into a rollout now, and before which of the stages to come: answered by the counting that
  * opens stages, over a program in which the stages before it have opened. Nothing is decided here.
  */
-import { isExcluded, stageOf } from '../core/assign/assign.ts';
-import { standingOf } from '../core/assign/standing.ts';
+import { isExcluded, isTakenAbove } from '../core/assign/assign.ts';
 import { type Subject, subjectOf } from '../core/assign/subject.ts';
 import type { Stage } from '../core/model/desired.ts';
 import type { DeviceRecord } from '../core/model/device.ts';
-import type { DeviceId, RolloutName } from '../core/model/ids.ts';
+import type { DeviceId, RolloutName, Score } from '../core/model/ids.ts';
 import type { Program, ProgramCandidate } from '../core/model/program.ts';
 import type { Instant } from '../core/model/time.ts';
-import { type Resolved, type StageTaking, takingOf } from '../core/select/admission.ts';
+import { type Resolved, type StageTaking, takingOf, willAdmit } from '../core/select/admission.ts';
 import { compileCondition, compileSelection } from '../core/target/condition.ts';
 import type { Reading } from '../store/store.ts';
-import { memberOf, type PopulationWant, type Within, whoEnters } from './count.ts';
+import { type PopulationWant, type Within, whoEnters } from './count.ts';
 
 export interface SelectionRequest {
   readonly rollout: RolloutName;
@@ -79,20 +78,23 @@ export async function selectFrom(
   let { candidate } = request;
   for (const next of [...request.coming, undefined]) {
     const opened = withCandidate(program, request, candidate);
-    const found = await enters(given, opened, request.takes);
+    const outside: Outside[] = [];
+    const found = await enters(given, opened, request.takes, ({ id, tags }, score) => {
+      const values = request.tags.map((tag) => (Object.hasOwn(tags, tag) ? tags[tag] : undefined));
+      outside.push({ id, score, values });
+    });
     const before = next === undefined ? undefined : await comesBefore(given, opened, { next, found });
     if (next !== undefined && before?.isSmaller === true) {
       candidate = withStage(candidate, request, { ...next, admits: before.admits });
       continue;
     }
     const { units, devices, admits } = found.resolved;
-    const after = withStage(candidate, request, { name: '', ...request.takes, admits });
     return {
       matching: found.units,
       units,
       devices,
       ...(next === undefined ? {} : { before: next.name }),
-      ...(await describeEntering(given, opened, after)),
+      ...describeEntering(request, outside, admits),
       refused,
     };
   }
@@ -148,9 +150,14 @@ function within({ request, now }: Given, program: Program): Within {
   return { program, rollout, now };
 }
 
-async function enters(given: Given, program: Program, takes: StageTaking) {
+async function enters(
+  given: Given,
+  program: Program,
+  takes: StageTaking,
+  see?: (device: Subject, score: Score) => void,
+) {
   const want = wantOf(given.request, takes);
-  return await whoEnters(given.reading.pages(), { ...within(given, program), want });
+  return await whoEnters(given.reading.pages(), { ...within(given, program), want }, see);
 }
 
 /** Whether a stage to come takes in no more than was asked for, so that its turn is first; and whom. */
@@ -165,37 +172,26 @@ async function comesBefore(
   return { isSmaller: resolved.devices <= found.resolved.devices, admits: resolved.admits };
 }
 
-async function describeEntering(
-  given: Given,
-  program: Program,
-  after: ProgramCandidate,
-): Promise<Pick<Selection, 'tags' | 'ids'>> {
-  const { request, reading } = given;
-  const want = wantOf(request, request.takes);
-  const where = want.takes.where === undefined ? undefined : compileSelection(want.takes.where);
-  const asked = { ...within(given, program), want, where };
-  const counts = new Map(request.tags.map((tag) => [tag, new Map<string, number>()]));
-  const ids: DeviceId[] = [];
-  for await (const page of reading.pages()) {
-    for (const device of page) {
-      if (memberOf(asked, device)?.isIn !== false) continue;
-      const subject = subjectOf(program, device);
-      if (stageOf(after, subject, Number.POSITIVE_INFINITY) === undefined) continue;
-      if (request.lists) ids.push(device.id);
-      for (const [tag, values] of counts) countValue(values, tag, subject);
-    }
-  }
-  const tags = [...counts].flatMap(([tag, values]) =>
-    [...values]
-      .map(([value, devices]): TagCount => ({ tag, value, devices }))
-      .sort((a, b) => b.devices - a.devices || (a.value < b.value ? -1 : 1)),
-  );
-  return { tags, ...(request.lists ? { ids: ids.sort() } : {}) };
+/** A device that may be chosen, with its values of the tags that are counted. */
+interface Outside {
+  readonly id: DeviceId;
+  readonly score: Score;
+  readonly values: readonly (string | undefined)[];
 }
 
-function countValue(values: Map<string, number>, tag: string, { tags }: Subject): void {
-  const value = Object.hasOwn(tags, tag) ? tags[tag] : undefined;
-  if (value !== undefined) values.set(value, (values.get(value) ?? 0) + 1);
+function describeEntering(
+  { tags, lists }: SelectionRequest,
+  outside: readonly Outside[],
+  admits: Resolved['admits'],
+): Pick<Selection, 'tags' | 'ids'> {
+  const chosen = outside.filter(({ score }) => willAdmit({ admits, rampStartedAt: 0 }, score));
+  const counts = tags.flatMap((tag, at) => {
+    const values = Map.groupBy(chosen, (each) => each.values[at]);
+    return [...values]
+      .flatMap(([value, of]): TagCount[] => (value === undefined ? [] : [{ tag, value, devices: of.length }]))
+      .sort((a, b) => b.devices - a.devices || (a.value < b.value ? -1 : 1));
+  });
+  return { tags: counts, ...(lists ? { ids: chosen.map(({ id }) => id).sort() } : {}) };
 }
 
 /** Named devices that the rollout cannot take, by why. */
@@ -237,6 +233,5 @@ function refusalOf(
   const { excluding } = candidate;
   const isOut = excluding !== undefined && compileCondition(excluding).matches(subject);
   if (!matches || isOut || isExcluded(candidate, subject)) return 'notMatching';
-  const standing = standingOf(program, device, now).rollouts.find((each) => each.rollout === rollout);
-  return standing?.shadowedBy === undefined ? undefined : 'elsewhere';
+  return isTakenAbove(program, rollout, subject, now) ? 'elsewhere' : undefined;
 }

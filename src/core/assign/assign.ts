@@ -120,6 +120,13 @@ export function takes(placement: Placement): boolean {
   return 'revision' in placement || ('waiting' in placement && placement.waiting === 'outsideWindow');
 }
 
+/** Whether a rollout of higher precedence than the named one leaves it nothing. */
+export function isTakenAbove(program: Program, name: RolloutName, subject: Subject, now: Instant): boolean {
+  const placed = rolloutsFor(program, subject);
+  const at = placed.findIndex(({ rollout }) => rollout.name === name);
+  return placed.slice(0, Math.max(0, at)).some(({ rollout }) => takes(place(rollout, subject, now)));
+}
+
 /** Whether the device gets what the placement has; `taken`: a rollout above took it and waits for its window. */
 export function givesRevision(
   placement: Placement,

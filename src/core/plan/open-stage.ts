@@ -79,7 +79,9 @@ export function openNext(context: Context, latest: Attempt): Step {
     condition: rollout.condition,
     stages: [...before.stages, opened],
   };
-  const cause: Cause = latest.state === 'waitingForApproval' ? 'approved' : 'started';
+  // One that was put before the stage that waits needs no approval itself.
+  const isApproved = latest.state === 'waitingForApproval' && stage.approvals > 0;
+  const cause: Cause = isApproved ? 'approved' : 'started';
   const running =
     latest.state === 'running' ? withStage : enter(withStage, 'running', { cause, at: input.now });
   const made = decision(
