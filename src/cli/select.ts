@@ -7,7 +7,7 @@ import type { DeviceId, RolloutName } from '../core/model/ids.ts';
 import { sha256Hex } from '../core/model/manifest.ts';
 import { isFinished } from '../core/model/outcome.ts';
 import { EMERGENCY_STAGE } from '../core/plan/emergency.ts';
-import { conditionOn } from '../core/target/condition.ts';
+import { conditionOn, SELECTION_LIMITS } from '../core/target/condition.ts';
 import { setStage, stagesSource } from '../documents/edit-stages.ts';
 import { parseSize } from '../documents/quantity.ts';
 import { readDocument } from '../documents/read.ts';
@@ -68,8 +68,16 @@ export async function run(options: SelectOptions, io: Io): Promise<ExitCode> {
     );
   }
   const ids = written === undefined ? undefined : await readIds(written, io);
+  if (ids !== undefined && conditionOn(ids).length > LIST_LENGTH_MAX) {
+    throw new CommandError(
+      `--ids: ${plural(ids.length, 'id')} take more than the 8 MiB that a file may have; give those devices a tag, and choose them by a group`,
+    );
+  }
   return await operate(options, io, (view) => changeOf(view, options, { size, ids, io }), print);
 }
+
+/** What a file may have, less what else is in it. */
+const LIST_LENGTH_MAX = SELECTION_LIMITS.sourceLength - 64 * 1024;
 
 /** What was asked for, read. */
 interface Asked {

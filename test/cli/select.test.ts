@@ -155,6 +155,10 @@ describe('what it refuses, with the next step', () => {
       /^2 .*\/stage: expected the name of a stage/,
     );
     expect(await errorOf('--stage', 'emergency', '--limit', '1')).toMatch(/^1 .*emergency/);
+    const many = Array.from({ length: 70_000 }, (_, n) => `${'x'.repeat(120)}${n}`);
+    expect((await select(['--stage', 'a', '--ids', '@-'], { input: many.join('\n') })).err).toMatch(
+      /70,000 ids take more than the 8 MiB .* choose them by a group/,
+    );
     const none = ['--ids', ' , '];
     expect(await errorOf('--stage', 'a', ...none)).toMatch(/^2 .*names no device/);
     expect((await run(['select', 'kisok', '--repo', fleet.folder, ...ten], { env: PERSON })).err).toMatch(

@@ -116,3 +116,22 @@ test('a ring that nobody has joined waits, and says so', async () => {
     "no enrolled device matches the target condition and the stage's where yet",
   );
 });
+
+test('a stage that was put before one that had opened just then comes too late, and nothing opens twice', async () => {
+  const [early, batch, everybody] = [
+    { name: 'early', size: 1 },
+    { name: 'batch', size: 3, soak: '30m' },
+    { name: 'fleet', size: 'all' },
+  ];
+  const fleet = await fleetWithRing('late', [early, batch, everybody]);
+  expect((await fleet.rollout()).stages[1]).toMatchObject({ name: 'batch', state: 'running' });
+  await fleet.commit(
+    'Late',
+    rollout('1.0.0', { stages: [early, { name: 'late', size: 1 }, batch, everybody] }),
+  );
+  expect((await fleet.status()).problems).toMatchObject([{ rule: 'frozen-stage' }]);
+  for (let tick = 0; tick < 12; tick++) await fleet.tick();
+  const { state, stages } = await fleet.rollout();
+  expect(state).toBe('succeeded');
+  expect(stages.map(({ name, devices }) => `${name} ${devices}`)).toEqual(['early 1', 'batch 3', 'fleet 5']);
+});
