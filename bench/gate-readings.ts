@@ -7,7 +7,7 @@ import { WATCH_ALL } from '../src/core/gates/measured.ts';
 import { readGates } from '../src/core/gates/reading.ts';
 import type { StageGate } from '../src/core/model/gate.ts';
 import { HOUR, type Instant } from '../src/core/model/time.ts';
-import { seededRandom } from '../test/core/gates/seeded-random.ts';
+import { seededRandom } from '../src/simulate/seeded-random.ts';
 import { median } from './measure.ts';
 
 const ROLLOUTS = 1000;

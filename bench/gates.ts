@@ -14,13 +14,13 @@ import {
 import { evidenceOf, noEvidence, withRow } from '../src/core/gates/evidence.ts';
 import { rowsOf } from '../src/core/gates/exposure.ts';
 import type { EventGate, MetricGate } from '../src/core/model/gate.ts';
+import { type SeededRandom, seededRandom } from '../src/simulate/seeded-random.ts';
 import {
   type CountedFleet,
   countedHours,
   type Said,
   type Speaker,
 } from '../test/core/gates/counted-fleet.ts';
-import { type SeededRandom, seededRandom } from '../test/core/gates/seeded-random.ts';
 
 const ALPHA = 0.05;
 const DEVICES = 1250;

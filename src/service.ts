@@ -47,6 +47,8 @@ export interface ServicePorts {
   readonly clock: ReconcilerPorts['clock'];
   /** 128 random bits in hex. */
   readonly randomHex: () => string;
+  /** From 0 to below 1: spreads what is asked of others over time; absent: by chance. */
+  readonly random?: () => number;
   /** Protects the operators' API and the metrics; absent: they are open to whoever reaches the socket. */
   readonly apiToken?: string;
   /** Artifacts that this server keeps itself; absent: it names mirrors. */
@@ -100,7 +102,12 @@ export function createService(ports: ServicePorts, options: Partial<ReconcilerOp
     });
   const prober =
     ports.ask &&
-    createProber({ ask: ports.ask, clock, random: Math.random, onSample: () => reconciler.wake() });
+    createProber({
+      ask: ports.ask,
+      clock,
+      random: ports.random ?? Math.random,
+      onSample: () => reconciler.wake(),
+    });
   const reconciler: Reconciler = createReconciler(
     {
       git,

@@ -1,7 +1,9 @@
 /** What the values of options may be. Each reads one as it is written, or says what it must be. */
 import { InvalidArgumentError } from 'commander';
-import { type DurationMs, parseDuration } from '../core/model/time.ts';
+import type { SignalValue } from '../core/model/device.ts';
+import { DAY, type DurationMs, HOUR, type Instant, parseDuration } from '../core/model/time.ts';
 import { parseShare } from '../documents/quantity.ts';
+import { type Fault, parseFault, signalValue } from '../simulate/fault.ts';
 
 /** 1 to 999,999,999. */
 export function wholeNumber(text: string): number {
@@ -53,3 +55,42 @@ export function kilobytes(text: string): number {
   if (size > 0) return size;
   throw new InvalidArgumentError('It must be a size as 512KB, 1.8MB or 2GB.');
 }
+/** An instant as documents write it: `2026-01-05T08:00:00Z`. */
+export function instant(text: string): Instant {
+  const at = INSTANT.test(text) ? Date.parse(text) : Number.NaN;
+  if (!Number.isNaN(at)) return at;
+  throw new InvalidArgumentError('It must be an instant in UTC such as 2026-01-05T08:00:00Z.');
+}
+
+const INSTANT = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?Z$/;
+
+/** One of several faults. */
+export function fault(text: string, before: readonly Fault[]): readonly Fault[] {
+  const parsed = parseFault(text);
+  if (parsed.ok) return [...before, parsed.fault];
+  throw new InvalidArgumentError(`${parsed.message}.`);
+}
+
+type Named<Value> = readonly (readonly [name: string, value: Value])[];
+
+/** `crash=0.0002/d`: incidents of a device in a day, or in an hour. */
+export function rate(text: string, before: Named<number>): Named<number> {
+  const [, name = '', amount, unit] = RATE.exec(text) ?? [];
+  if (amount === undefined) {
+    throw new InvalidArgumentError(
+      'It must be an event and how often it happens, as crash=0.0002/d or crash=0.002/h.',
+    );
+  }
+  return [...before, [name, Number(amount) / (unit === 'd' ? DAY / HOUR : 1)]];
+}
+
+const RATE = /^([A-Za-z][\w.-]*)=([0-9]{1,6}(?:\.[0-9]{1,12})?)\/(h|d)$/;
+
+/** `battery.level=80`: what healthy devices report. */
+export function signal(text: string, before: Named<SignalValue>): Named<SignalValue> {
+  const [, name = '', value] = SIGNAL.exec(text) ?? [];
+  if (value !== undefined) return [...before, [name, signalValue(value)]];
+  throw new InvalidArgumentError('It must be a signal and its value, as drops=0 or gap=3s.');
+}
+
+const SIGNAL = /^([A-Za-z_][\w.]*)=(.+)$/;

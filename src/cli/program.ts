@@ -13,9 +13,13 @@ import type { EntryOptions } from './operation-entry.ts';
 import {
   amount,
   duration,
+  fault,
+  instant,
   kilobytes,
   percentage,
+  rate,
   ratio,
+  signal,
   wholeNumber,
   wholeNumberOrNone,
 } from './option-values.ts';
@@ -66,6 +70,7 @@ export function createProgram(io: Io, onExit: (code: ExitCode) => void): Command
   addImports(program, io, ends);
   addServing(program, io, ends);
   addPlan(program, io, ends);
+  addSimulate(program, io, ends);
   addPresets(program, io, ends);
 
   command(program, 'status', 'what is in force, what moves, what does not and why')
@@ -383,6 +388,54 @@ function addPlan(program: Command, io: Io, ends: Ends): void {
       ),
     )
     .action(async (options) => ends((await import('./plan-traffic.ts')).run(options, io)));
+}
+
+/** What a rollout would do, on devices that there are none of. */
+function addSimulate(program: Command, io: Io, ends: Ends): void {
+  command(
+    program,
+    'simulate',
+    'play a rollout over a virtual fleet: when a fault would be found, and what by',
+  )
+    .argument('[path]', 'root of the working folder, committed or not', '.')
+    .requiredOption('--rollout <name>', 'the rollout that is played')
+    .option('--base <commit>', 'what the fleet runs before (default: a predecessor that is made up)')
+    .option('--devices <number>', 'how many devices there are, up to 250,000', wholeNumber, 10_000)
+    .option('--census <file>', "a fleet's mix of devices (default: guessed from the documents)")
+    .addOption(
+      new Option(
+        '--fault <fault>',
+        'what is wrong with the release; crash=4x, install=5%, silence=20%, season=1.5x, signal:drops=17@10%, prometheus:GATE=12, webhook:GATE=halt, observations:METRIC=40; several: say it again',
+      )
+        .argParser(fault)
+        .default([], 'nothing'),
+    )
+    .option('--seed <text>', 'another seed is another run', '1')
+    .option('--seeds <number>', 'play as many runs, and tell how they spread', wholeNumber, 1)
+    .addOption(
+      new Option('--rate <event=rate>', 'what healthy devices have, as crash=0.0002/d')
+        .argParser(rate)
+        .default([], 'as gates know it, or 0.002/h'),
+    )
+    .addOption(
+      new Option('--signal <name=value>', 'what healthy devices report')
+        .argParser(signal)
+        .default([], 'as gates want it'),
+    )
+    .option('--approve-after <duration>', 'how long approvals take (default: none)', duration)
+    .option('--start <instant>', 'when the release is merged (default: 2026-01-05T08:00:00Z)', instant)
+    .option('--duration <duration>', 'end after so much time (default: 30d)', duration)
+    .option('--chart <file>', 'draw the run, as SVG')
+    .addOption(format())
+    .addHelpText(
+      'after',
+      examples(
+        'simulate --rollout thermostat-firmware',
+        'simulate --rollout thermostat-firmware --devices 100000 --fault crash=4x --chart run.svg',
+        `simulate --rollout thermostat-firmware --fault "install=30% where tags.hardwareRevision = 'c'" --seeds 50`,
+      ),
+    )
+    .action(async (path, options) => ends((await import('./simulate.ts')).run({ path, ...options }, io)));
 }
 
 /** Stage plans and gates that come with Tidegate. */

@@ -1,7 +1,6 @@
 /** `tidegate validate`: prints what is wrong with a working folder, and what a rule is about. */
 import { join, relative } from 'node:path';
 import manifest from '../../package.json' with { type: 'json' };
-import type { Problem } from '../documents/problem.ts';
 import { rulePage } from '../documents/rule-page.ts';
 import { isRule, RULE_IDS, RULES } from '../documents/rules.ts';
 import { didYouMean } from '../documents/suggest.ts';
@@ -12,6 +11,7 @@ import { workflowCommands } from '../proposal/workflow-commands.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
 import { type Output, plural, printable } from './output.ts';
+import { problemLines } from './problem-text.ts';
 
 type Format = 'text' | 'json' | 'github' | 'sarif';
 
@@ -64,9 +64,8 @@ function folderIn(path: string, { GITHUB_WORKSPACE: workspace = '.' }: Io['env']
   return folder.startsWith('..') ? '' : folder;
 }
 
-/** Places are printed as seen from the present folder, so that terminals and editors make links of them. */
 function reportLines(report: ValidationReport, path: string, out: Output): string[] {
-  const lines = report.problems.flatMap((problem) => problemLines(problem, path, out));
+  const lines = problemLines(report.problems, path, out);
   if (lines.length > 0) lines.push('');
   if (report.problems.some(({ rule }) => rule === 'schema' || rule === 'yaml')) {
     lines.push(
@@ -86,15 +85,6 @@ function reportLines(report: ValidationReport, path: string, out: Output): strin
   if (report.allowed.length > 0) lines.push('');
   lines.push(verdictLine(report, out));
   return lines;
-}
-
-function problemLines(problem: Problem, path: string, out: Output): readonly string[] {
-  const { file, line, column, severity, message, rule } = problem;
-  const place = out.paint('bold', printable(`${join(path, file)}:${line}:${column}:`));
-  const colour = severity === 'error' ? 'red' : 'yellow';
-  return [
-    `${place} ${out.paint(colour, `${severity}:`)} ${printable(message)} ${out.paint('dim', `(${rule})`)}`,
-  ];
 }
 
 function verdictLine(report: ValidationReport, out: Output): string {

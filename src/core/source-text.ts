@@ -45,9 +45,15 @@ export function remember<Result extends object>(
 ): (text: string) => Result {
   let recent = new Map<string, Result>();
   let older = new Map<string, Result>();
+  /** A fleet is asked about one condition after another, and most of its devices about the same one. */
+  let last: { readonly text: string; readonly result: Result } | undefined;
   return (text) => {
+    if (last?.text === text) return last.result;
     const known = recent.get(text);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      last = { text, result: known };
+      return known;
+    }
     const result = older.get(text) ?? compile(text);
     if (recent.size === kept) {
       older = recent;

@@ -1,24 +1,16 @@
 /**
- * A whole fleet in one process: an in-memory repository and store, a virtual clock, and the service that production
- * runs. People commit, devices poll, the reconciler passes; between two steps nothing happens.
+ * A whole fleet in one process: the service in memory, and devices that each live their own life. People commit, devices
+ * poll, the reconciler passes; between two steps nothing happens. For tests and stories of some thousand devices, told
+ * through the protocol; crowd.ts plays a hundred times as many, of whom most do nothing at any time.
  */
 import type { DeviceClient } from '../agent/device-client.ts';
 import { createDeviceClient } from '../agent/device-client.ts';
 import type { DeviceId } from '../core/model/ids.ts';
-import { sha256Hex } from '../core/model/manifest.ts';
 import { DAY, type DurationMs, type Instant, MINUTE } from '../core/model/time.ts';
-import type { Oid } from '../git/git.ts';
-import { createMemoryRepository, type MemoryRepository } from '../git/memory.ts';
-import { withChanges } from '../git/tree.ts';
-import type { ReconcileEvent } from '../reconcile/event.ts';
-import { createService, type Service } from '../service.ts';
-import { createMemoryStore } from '../store/memory.ts';
-import type { Store } from '../store/store.ts';
 import { mintEnrolmentToken } from '../trust/enrolment.ts';
-import { generateKeys, type Keys } from '../trust/keys.ts';
 import { generateDeviceKey } from '../trust/signing-key.ts';
 import { createDirectClient } from './direct-client.ts';
-import { createVirtualClock, type VirtualClock } from './virtual-clock.ts';
+import { createServiceInMemory, type ServiceInMemory } from './service-in-memory.ts';
 import {
   createVirtualDevice,
   type SimulatedIdentity,
@@ -34,42 +26,17 @@ export interface SimulationOptions {
   readonly wire: 'http' | 'direct';
 }
 
-export interface Simulation {
-  readonly git: MemoryRepository;
-  readonly store: Store;
-  readonly keys: Keys;
-  readonly clock: VirtualClock;
-  readonly service: Service;
+export interface Simulation extends ServiceInMemory {
   readonly devices: readonly VirtualDevice[];
-  readonly events: readonly ReconcileEvent[];
-  /** Commits files to main (null removes one) and returns the commit. */
-  commit(message: string, files: Readonly<Record<string, string | null>>): Promise<Oid>;
   enrol(...identities: readonly SimulatedIdentity[]): Promise<void>;
   /** Lets time pass in steps; in each every device that is due polls and reports, and the reconciler passes until it rests. */
   advance(duration: DurationMs, step?: DurationMs): Promise<void>;
-  /** Reconciles until nothing is decided any more. */
-  settle(): Promise<void>;
 }
-
-/** More passes without rest than this: something is decided again and again. */
-const PASSES_MAX = 50;
 
 export async function createSimulation(options: SimulationOptions): Promise<Simulation> {
   const { seed, world, wire } = options;
-  const clock = createVirtualClock(options.startAt);
-  const git = createMemoryRepository();
-  const store = createMemoryStore({ epoch: `epoch-${seed}` });
-  const keys = await generateKeys();
-  const events: ReconcileEvent[] = [];
-  let drawn = 0;
-  const service = createService({
-    git,
-    store,
-    keys,
-    clock,
-    randomHex: () => sha256Hex(`${seed}/${drawn++}`).slice(0, 32),
-    onEvent: (event) => events.push(event),
-  });
+  const inMemory = await createServiceInMemory({ startAt: options.startAt, seed });
+  const { keys, clock, service, settle } = inMemory;
   const devices: { readonly device: VirtualDevice; dueAt: Instant }[] = [];
 
   async function clientOf(identity: SimulatedIdentity): Promise<Pick<DeviceClient, 'poll' | 'report'>> {
@@ -97,38 +64,10 @@ export async function createSimulation(options: SimulationOptions): Promise<Simu
     return client;
   }
 
-  async function settle(): Promise<void> {
-    for (let passes = 0; passes < PASSES_MAX; passes++) {
-      if (!(await service.reconciler.pass()).again) return;
-    }
-    throw new Error(`the reconciler did not come to rest in ${PASSES_MAX} passes`);
-  }
-
   return {
-    git,
-    store,
-    keys,
-    clock,
-    service,
-    events,
+    ...inMemory,
     get devices() {
       return devices.map(({ device }) => device);
-    },
-
-    async commit(message, files) {
-      const parent = await git.branch('main');
-      const base = parent === undefined ? undefined : (await git.commit(parent)).tree;
-      const changes = new Map<string, { mode: string; oid: Oid } | null>();
-      for (const [path, text] of Object.entries(files)) {
-        const oid = text === null ? undefined : await git.writeBlob(new TextEncoder().encode(text));
-        changes.set(path, oid === undefined ? null : { mode: '100644', oid });
-      }
-      const tree = await withChanges(git, base, changes);
-      const parents = parent === undefined ? [] : [parent];
-      const commit = await git.writeCommit({ tree, parents, message: `${message}\n`, at: clock.now() });
-      const moved = await git.moveBranch({ branch: 'main', from: parent, to: commit });
-      if (moved.kind !== 'moved') throw new Error(`main could not be moved: ${moved.kind}`);
-      return commit;
     },
 
     async enrol(...identities) {
@@ -137,8 +76,6 @@ export async function createSimulation(options: SimulationOptions): Promise<Simu
         devices.push({ device: createVirtualDevice({ identity, client, world, clock }), dueAt: clock.now() });
       }
     },
-
-    settle,
 
     async advance(duration, step = MINUTE) {
       const until = clock.now() + duration;

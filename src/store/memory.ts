@@ -53,22 +53,24 @@ export function createMemoryStore(options: { readonly epoch: string }): Store {
       const pending = new Map<DeviceId, DeviceRecord | undefined>();
       const changes: DeviceChange[] = [];
       for (const [index, id] of ids.entries()) {
-        const before = pending.has(id) ? pending.get(id) : devices.get(id);
+        // Mostly every id occurs once, and many come together.
+        const before = pending.get(id) ?? (pending.has(id) ? undefined : devices.get(id));
         const after = update(before, index);
         if (after === before) continue;
-        assert(
-          after === undefined || after.id === id,
-          `the update of device ${id} returned device ${after?.id}`,
-        );
+        // The message is put together only where it is needed: devices are many.
+        if (after !== undefined && after.id !== id) {
+          assert.fail(`the update of device ${id} returned device ${after.id}`);
+        }
         pending.set(id, after);
         changes.push({ before, after });
       }
       if (additions !== undefined) sums.write(sums.weigh(additions()));
       for (const [id, record] of pending) {
-        if (devices.has(id) !== (record !== undefined)) ordered = undefined;
         if (record === undefined) devices.delete(id);
         else devices.set(id, record);
       }
+      const isOther = ({ before, after }: DeviceChange) => (before === undefined) !== (after === undefined);
+      if (changes.some(isOther)) ordered = undefined;
       if (changes.length > 0) {
         position += 1;
         followers.tell(changes, position);

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { DeviceId } from '../../src/core/model/ids.ts';
 import { HOUR, MINUTE } from '../../src/core/model/time.ts';
 import { PRESETS } from '../../src/documents/presets.ts';
-import { seededRandom } from '../core/gates/seeded-random.ts';
+import { seededRandom } from '../../src/simulate/seeded-random.ts';
 import { type CrashingFleet, startCrashing } from '../simulation/crashing-fleet.ts';
 
 type Options = Parameters<typeof startCrashing>[0];

@@ -5,9 +5,9 @@ import type { Manifest } from '../../src/core/model/manifest.ts';
 import type { Attempt } from '../../src/core/model/outcome.ts';
 import { HOUR, type Instant, MINUTE } from '../../src/core/model/time.ts';
 import type { RolloutStatus } from '../../src/core/status.ts';
+import { seededRandom } from '../../src/simulate/seeded-random.ts';
 import { createSimulation, identities, type Simulation } from '../../src/simulate/simulation.ts';
 import type { SimulatedIdentity, World } from '../../src/simulate/virtual-device.ts';
-import { seededRandom } from '../core/gates/seeded-random.ts';
 import { FLEET, kiosk, rollout } from './fleet-files.ts';
 
 interface CrashingOptions {

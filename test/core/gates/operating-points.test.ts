@@ -12,9 +12,9 @@ import { readMeasured, WATCH_ALL } from '../../../src/core/gates/measured.ts';
 import { readGates } from '../../../src/core/gates/reading.ts';
 import type { EventGate, MetricGate } from '../../../src/core/model/gate.ts';
 import { DAY, HOUR, SECOND } from '../../../src/core/model/time.ts';
+import { type SeededRandom, seededRandom } from '../../../src/simulate/seeded-random.ts';
 import { candidate, deviceOf, programOf, revision, stageOf } from '../assign/program.ts';
 import { type CountedFleet, countedHours, type Said, type Speaker, STARTS_AT } from './counted-fleet.ts';
-import { type SeededRandom, seededRandom } from './seeded-random.ts';
 
 const ALPHA = 0.05;
 const DEVICES = 1250;
