@@ -12,6 +12,7 @@ import { recount } from './recount.ts';
 import { releases } from './releases.ts';
 import { reports } from './reports.ts';
 import { selection } from './selection.ts';
+import { simulate } from './simulate.ts';
 import { validation } from './validation.ts';
 import { warmPolls } from './warm-polls.ts';
 import { watchedReports } from './watched-reports.ts';
@@ -29,6 +30,7 @@ const BENCHES: Readonly<Record<string, () => Promise<readonly string[]> | AsyncI
   metadata,
   validation,
   selection,
+  simulate,
 };
 
 const wanted = process.argv.slice(2);

@@ -331,6 +331,20 @@ export function createCrowd(options: CrowdOptions): Crowd {
     }
   }
 
+  /** The record of a device that has enrolled, and has said once what it runs. */
+  function enrolled(
+    program: Program,
+    { id, tags }: SimulatedIdentity,
+    index: number,
+    now: Instant,
+  ): DeviceRecord {
+    const version = Math.floor(now / SECOND);
+    const record: DeviceRecord = { id, tags, publicKey: '', serial: 1, enrolledAt: now, version };
+    const given = assign(program, record, now);
+    runs[index] = given.kind === 'revision' ? given.revision.revision : SOMETHING;
+    return receive(program, record, report(index, now, 0), now).record;
+  }
+
   /** What share of each arm reports hours from now on. */
   function drawSample(program: Program): void {
     const rollout = program.rollouts.find(({ name }) => name === options.rollout);
@@ -365,23 +379,13 @@ export function createCrowd(options: CrowdOptions): Crowd {
   return {
     async enrol(first, now) {
       published = first;
-      const list = [...fleet.keys()];
-      await store.updateDevices(
-        fleet.map(({ id }) => id),
-        (_before, index) => ({
-          id: fleet[index]?.id ?? ('' as DeviceId),
-          tags: fleet[index]?.tags ?? {},
-          publicKey: '',
-          serial: 1,
-          enrolledAt: now,
-          version: Math.floor(now / SECOND),
-        }),
-      );
-      await submit(list, now, (record, index) => {
-        const given = assign(first.program, record, now);
-        runs[index] = given.kind === 'revision' ? given.revision.revision : SOMETHING;
-        return report(index, now, 0);
-      });
+      for (let from = 0; from < size; from += BATCH) {
+        const batch = fleet.slice(from, from + BATCH);
+        await store.updateDevices(
+          batch.map(({ id }) => id),
+          (_before, at) => enrolled(first.program, batch[at] ?? NOBODY, from + at, now),
+        );
+      }
     },
 
     async follow(next, now) {
@@ -458,6 +462,7 @@ function once<Key, Value>(make: (key: Key) => Value): (key: Key) => Value {
   };
 }
 
+const NOBODY: SimulatedIdentity = { id: '' as DeviceId, tags: {} };
 /** What a device runs to which nobody has given anything. */
 const SOMETHING = `sha256:${'0'.repeat(64)}` as Revision;
 

@@ -89,7 +89,7 @@ const STEP_MS: DurationMs = 5 * MINUTE;
 /** Nothing is played for longer. */
 export const DURATION_MS: DurationMs = 30 * DAY;
 /** Who reports hours, of arms that are larger. A fault is looked for with more eyes than none. */
-const SAMPLE: SampleSizes = { treated: 2_500, control: 5_000 };
+const SAMPLE: SampleSizes = { treated: 1_000, control: 3_000 };
 const SAMPLE_WITH_FAULT: SampleSizes = { treated: 25_000, control: 25_000 };
 
 export function prepareExperiment(given: ExperimentInput): Prepared {

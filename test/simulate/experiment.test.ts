@@ -189,7 +189,7 @@ describe('100,000 devices', () => {
     const stages = '[{name: early, size: 40%, soak: 3h}, {name: fleet, size: all, soak: 3h}]';
     const run = await play(experiment(thermostats({ stages }), { devices: 20_000 }));
     expect(run.state).toBe('succeeded');
-    expect(run.sampled.treated).toEqual({ share: 0.125, devices: 2500 });
-    expect(run.sampled.control.share).toBeCloseTo(0.25, 1);
+    expect(run.sampled.treated).toEqual({ share: 0.05, devices: 1000 });
+    expect(run.sampled.control).toMatchObject({ share: 0.15, devices: 3000 });
   }, 120_000);
 });

@@ -214,24 +214,27 @@ const ALWAYS_OPEN: WindowState = { isOpen: true };
 
 /** The first open stage that contains the device, by index. */
 export function stageOf(candidate: ProgramCandidate, subject: Subject, now: Instant): number | undefined {
-  const index = candidate.stages.findIndex((stage) => contains(candidate, stage, subject, now));
+  const { stages } = candidate;
+  if (stages.length === 0 || isLeftOut(candidate, subject)) return undefined;
+  const index = stages.findIndex((stage) => takesIn(candidate.seed, stage, subject, now));
   return index === -1 ? undefined : index;
 }
 
-function contains(
-  candidate: ProgramCandidate,
-  stage: OpenStage,
-  subject: Subject,
-  now: Instant | 'afterRamp',
-): boolean {
+/** Of those whom the candidate is for at all. */
+function isLeftOut(candidate: ProgramCandidate, subject: Subject): boolean {
+  const { excluding } = candidate;
+  if (excluding !== undefined && compileCondition(excluding).matches(subject)) return true;
+  return isExcluded(candidate, subject);
+}
+
+function takesIn(seed: string, stage: OpenStage, subject: Subject, now: Instant | 'afterRamp'): boolean {
   const unit = unitIdOf(stage.unit, subject);
-  if (unit === undefined || !compileCondition(stage.condition).matches(subject)) return false;
-  if (stage.where !== undefined && !compileCondition(stage.where).matches(subject)) return false;
-  if (candidate.excluding !== undefined && compileCondition(candidate.excluding).matches(subject))
-    return false;
-  if (isExcluded(candidate, subject)) return false;
-  const score = scoreOf(candidate.seed, unit);
-  return now === 'afterRamp' ? willAdmit(stage, score) : admits(stage, score, now);
+  if (unit === undefined) return false;
+  // Most devices are in no stage by their score, which is quicker to see than what their tags match.
+  const score = scoreOf(seed, unit);
+  const isIn = now === 'afterRamp' ? willAdmit(stage, score) : admits(stage, score, now);
+  if (!isIn || !compileCondition(stage.condition).matches(subject)) return false;
+  return stage.where === undefined || compileCondition(stage.where).matches(subject);
 }
 
 /** The id that the ring places: the device's own, or its value of the unit's tag; undefined where it has none. */
@@ -242,8 +245,8 @@ export function unitIdOf(unit: string, subject: Pick<Subject, 'id' | 'tags'>): s
 
 function whyNotIn(candidate: ProgramCandidate, subject: Subject): Waiting {
   const willTake = (stage: OpenStage) =>
-    stage.admits.rampMs !== undefined && contains(candidate, stage, subject, 'afterRamp');
-  if (candidate.stages.some(willTake)) return 'inRamp';
+    stage.admits.rampMs !== undefined && takesIn(candidate.seed, stage, subject, 'afterRamp');
+  if (!isLeftOut(candidate, subject) && candidate.stages.some(willTake)) return 'inRamp';
   if (candidate.stages.some((stage) => unitIdOf(stage.unit, subject) === undefined)) return 'noUnit';
   return 'notInOpenStage';
 }
