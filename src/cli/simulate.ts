@@ -2,7 +2,7 @@
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { SignalValue } from '../core/model/device.ts';
-import { type DurationMs, formatDuration, type Instant } from '../core/model/time.ts';
+import { type DurationMs, formatDuration, type Instant, MINUTE } from '../core/model/time.ts';
 import { readFolder } from '../documents/folder.ts';
 import type { SourceFile } from '../documents/load.ts';
 import { errorCode, isAbsent } from '../durable-fs.ts';
@@ -93,12 +93,18 @@ export async function run(options: SimulateOptions, io: Io): Promise<ExitCode> {
   return EXIT.fine;
 }
 
+/** What polling and installing adds to a stage, roughly: for the bar alone. */
+const INSTALLING_MS: DurationMs = 30 * MINUTE;
+
 /** One run per seed. With several, each ends when its fault is found: what comes after that is told of one run only. */
 async function play(experiment: Experiment, options: SimulateOptions, io: Io): Promise<readonly Run[]> {
   const signal = io.interrupted();
   const progress = createProgress(io.err, io.env);
   const { seeds, duration } = options;
-  const plannedMs = experiment.rollout.stages.reduce((sum, stage) => sum + stage.soakMs + stage.rampMs, 1);
+  const plannedMs = experiment.rollout.stages.reduce(
+    (sum, { soakMs, rampMs }) => sum + soakMs + rampMs + INSTALLING_MS,
+    0,
+  );
   const runs: Run[] = [];
   try {
     for (let n = 1; n <= seeds; n++) {

@@ -48,7 +48,11 @@ export function runChart(experiment: Experiment, run: Run): string {
       rect({ x: x(from), y: TOP - 6, width: Math.max(1, x(to) - x(from)), height: floor - TOP + 6 }, 'held'),
     ),
     ...lanes.flatMap((lane, index) => drawLane(lane, TOP + index * (LANE + LANE_GAP), run, x)),
-    ...marks(run).flatMap((mark) => drawMark(mark, x(mark.afterMs), floor)),
+    ...marks(run).map(({ kind, afterMs }) =>
+      line(x(afterMs), TOP - 34, x(afterMs), floor, `line line-${kind}`),
+    ),
+    // Above all lines, of which one may lie behind the words of another.
+    ...marks(run).map((mark) => labelOf(mark, x(mark.afterMs))),
     '</svg>',
     '',
   ].join('\n');
@@ -148,15 +152,12 @@ function marks({ found, moments }: Run): readonly Mark[] {
   return all;
 }
 
-function drawMark({ kind, label }: Mark, at: number, floor: number): string[] {
+function labelOf({ kind, label }: Mark, at: number): string {
   const isLate = at > LEFT + PLOT / 2;
   const [place, anchor] = isLate ? [at - 6, 'end'] : [at + 6, 'begin'];
   // The second of two lines has its words below the first one's.
-  const y = kind === 'back' ? TOP - 10 : TOP - 24;
-  return [
-    line(at, y - 10, at, floor, `line line-${kind}`),
-    text(place, y, `label ${anchor} label-${kind}`, cut(label, TEXT_MAX)),
-  ];
+  const y = kind === 'back' ? TOP - 9 : TOP - 25;
+  return text(place, y, `label ${anchor} label-${kind}`, cut(label, TEXT_MAX));
 }
 
 /** While nothing new was offered, because something was too much. */
@@ -256,7 +257,7 @@ const DARK: Palette = {
 /** Written out twice instead of with variables, which not every program that draws SVG knows. */
 function colours({ ground, ink, muted, grid, area, all, bad, held, good }: Palette): string {
   return `text { fill: ${ink}; } .muted, .size, .tick, .axis { fill: ${muted}; }
-.ground { fill: ${ground}; } .grid { stroke: ${grid}; } .area, .open { fill: ${area}; } .all { fill: ${all}; }
+.ground { fill: ${ground}; } .label { stroke: ${ground}; } .grid { stroke: ${grid}; } .area, .open { fill: ${area}; } .all { fill: ${all}; }
 .closed { stroke: ${ink}; }
 .failed { fill: ${bad}; } .held { fill: ${held}; } .line-found, .line-back { stroke: ${bad}; } .line-done { stroke: ${good}; }
 .label-found, .label-back { fill: ${bad}; } .label-done { fill: ${good}; }`;
@@ -272,6 +273,7 @@ svg { font-family: system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-ser
 .grid { stroke-width: 1; }
 .closed { stroke-width: 1.5; }
 .line { stroke-width: 2; stroke-dasharray: 5 4; }
+.label { paint-order: stroke; stroke-width: 4px; stroke-linejoin: round; }
 .open, .failed, .held { fill-opacity: 0.14; }
 .area { fill-opacity: 0.75; }
 .all { fill-opacity: 0.6; }

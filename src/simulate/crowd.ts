@@ -390,11 +390,15 @@ export function createCrowd(options: CrowdOptions): Crowd {
 
     async follow(next, now) {
       published = next;
+      const own = next.program.rollouts.find(({ name }) => name === options.rollout);
+      // Pausing, superseding and opening more stages take nothing from who has it already.
+      const keepsIt = own?.candidate?.revision === candidate || own?.knownGood?.revision === candidate;
       const reading = await store.read();
       for await (const page of reading.pages()) {
         for (const record of page) {
           const index = indexes.get(record.id);
-          if (index !== undefined) consider(next.program, record, index, now);
+          if (index === undefined || (keepsIt && runs[index] === candidate)) continue;
+          consider(next.program, record, index, now);
         }
       }
       await reading.close();

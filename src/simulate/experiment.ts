@@ -89,7 +89,7 @@ const STEP_MS: DurationMs = 5 * MINUTE;
 /** Nothing is played for longer. */
 export const DURATION_MS: DurationMs = 30 * DAY;
 /** Who reports hours, of arms that are larger. A fault is looked for with more eyes than none. */
-const SAMPLE: SampleSizes = { treated: 1_000, control: 3_000 };
+const SAMPLE: SampleSizes = { treated: 1_000, control: 2_000 };
 const SAMPLE_WITH_FAULT: SampleSizes = { treated: 25_000, control: 25_000 };
 
 export function prepareExperiment(given: ExperimentInput): Prepared {
@@ -195,6 +195,7 @@ export async function playExperiment(experiment: Experiment, options: RunOptions
   const timeline: TimelinePoint[] = [];
   let followed = begun;
   let found: Found | undefined;
+  let eventsSeen = 0;
   const state = () => service.reconciler.state();
   const attemptNow = () =>
     state()
@@ -215,7 +216,8 @@ export async function playExperiment(experiment: Experiment, options: RunOptions
     if (!isDeepStrictEqual(timeline.at(-1)?.running, running)) {
       timeline.push({ afterMs: now - startAt, running });
     }
-    const breach = found === undefined ? breachIn(events, rollout.name) : undefined;
+    const breach = found === undefined ? breachIn(events.slice(eventsSeen), rollout.name) : undefined;
+    eventsSeen = events.length;
     if (breach !== undefined) found = foundOf(breach, { startAt, reached, hit });
   }
 
