@@ -5,7 +5,7 @@ import type { BaselineRate, Census } from '../core/model/census.ts';
 import type { DesiredState, DeviceOverride } from '../core/model/desired.ts';
 import type { DeviceId } from '../core/model/ids.ts';
 import type { Instant } from '../core/model/time.ts';
-import { compileCondition } from '../core/target/condition.ts';
+import { compileSelection } from '../core/target/condition.ts';
 import type { ListedDevice } from './device-list.ts';
 
 /** Where the counts come from. */
@@ -58,7 +58,7 @@ function declaredFleet(states: readonly DesiredState[]): KnownFleet | undefined 
   const head = states.at(-1);
   const declared = [...(head?.devices.keys() ?? [])].map((id) => ({ id, tags: {} }));
   const fleet = fleetOfDevices(declared, { kind: 'declared' }, states);
-  const conditions = [...(head?.rollouts.values() ?? [])].map(({ condition }) => compileCondition(condition));
+  const conditions = [...(head?.rollouts.values() ?? [])].map(({ condition }) => compileSelection(condition));
   const isFleet = fleet.population.cells.some(({ tags, id = '' }: PopulationCell) =>
     conditions.some((condition) => condition.matches({ id, tags })),
   );
@@ -83,9 +83,9 @@ function overlaid(
 }
 
 function asksForIds({ rollouts }: DesiredState): boolean {
-  return [...rollouts.values()].some(({ condition, exclude }) =>
-    [condition, ...(exclude === undefined ? [] : [exclude])].some((text) =>
-      compileCondition(text).reads.has(undefined),
+  return [...rollouts.values()].some(({ condition, exclude, stages }) =>
+    [condition, exclude, ...stages.map(({ where }) => where)].some(
+      (text) => text !== undefined && compileSelection(text).reads.has(undefined),
     ),
   );
 }

@@ -104,7 +104,7 @@ export interface ForecastInput {
   readonly rollout: Rollout;
   /** The devices that it gets, or those of them that are new to it. */
   readonly cells: readonly PopulationCell[];
-  readonly population: Pick<Population, 'omitted'>;
+  readonly population: Pick<Population, 'omitted' | 'hasIds'>;
   readonly fleet: Fleet;
   /** What these devices have until then; undefined: nothing of ours. */
   readonly before: Manifest | undefined;

@@ -10,7 +10,7 @@ import { type Attempt, knownGoodOf, type Outcomes } from '../model/outcome.ts';
 import { wasGivenUp } from '../plan/idle.ts';
 import { byPrecedence } from '../plan/program.ts';
 import { whyQuarantined } from '../plan/quarantine.ts';
-import { compileCondition } from '../target/condition.ts';
+import { compileSelection } from '../target/condition.ts';
 
 /** Devices with one set of tags; with its id where devices are counted one by one. */
 export interface PopulationCell extends Cell {
@@ -32,7 +32,7 @@ export type Matching =
 
 /** The cells that a condition matches. */
 export function matching({ cells, omitted, hasIds }: Population, source: string): Matching {
-  const condition = compileCondition(source);
+  const condition = compileSelection(source);
   for (const tag of condition.reads) {
     if (tag === undefined && !hasIds)
       return { kind: 'unknown', because: 'it looks at device ids, and a census has none' };

@@ -81,13 +81,14 @@ function tooLong({ length }: string, most: number): Mistaken {
 function read(source: string, idsLength: number): ParsedCondition {
   return catchMistake(() => {
     const expression = parse(tokenize(source), idsLength);
+    const reads = new Set(operandsOf(expression));
     const condition = {
       source,
       canonical: format(expression),
       matches: compile(expression),
       needs: needsOf(expression),
-      reads: new Set(operandsOf(expression)),
-      namesDevices: looksAtId(expression),
+      reads,
+      namesDevices: reads.has(undefined),
       summary: format(expression, listedInShort),
     };
     return { ok: true, condition };
@@ -341,20 +342,6 @@ function parse(tokens: readonly Token[], idsLength: number): Expression {
     );
   }
   return expression;
-}
-
-function looksAtId(expression: Expression): boolean {
-  switch (expression.kind) {
-    case 'every':
-      return false;
-    case 'not':
-      return looksAtId(expression.inner);
-    case 'and':
-    case 'or':
-      return expression.parts.some(looksAtId);
-    default:
-      return expression.operand.tag === undefined;
-  }
 }
 
 function isKeyword(token: Token, keyword: string): boolean {
