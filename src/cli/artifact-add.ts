@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Artifact } from '../core/model/manifest.ts';
+import { plural } from '../core/words.ts';
 import type { ParsedDocument } from '../documents/document.ts';
 import { readFolder } from '../documents/folder.ts';
 import { readDocument } from '../documents/read.ts';
@@ -12,7 +13,7 @@ import { artifactTarget } from '../trust/tuf/content.ts';
 import { targetPlace } from '../trust/tuf/repository.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
-import { type Output, plural, printable } from './output.ts';
+import { type Output, printable } from './output.ts';
 
 export interface ArtifactAddOptions {
   readonly file: string;

@@ -1,9 +1,10 @@
 /** Gates for an operator who has to decide, and knows no statistics. Pure: the same state at the same instant gives the same text. */
 import type { BreachAction, Severity } from '../core/model/gate.ts';
 import type { Instant } from '../core/model/time.ts';
+import { formatCount } from '../core/words.ts';
 import type { ExplainedRollout } from './gate-explain.ts';
 import { GATE_STATES } from './gate-states.ts';
-import { formatCount, formatWhen, hanging, type Output, type Style, wrap } from './output.ts';
+import { formatWhen, hanging, type Output, type Style, wrap } from './output.ts';
 import { stateWords } from './status-text.ts';
 
 type Paper = Pick<Output, 'width' | 'paint'>;

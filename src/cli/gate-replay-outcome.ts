@@ -5,12 +5,13 @@ import { type Difference, KEPT_MAX, replayVerdict, type VerdictReplay } from '..
 import { type ExpressionGate, isExpression, type StageGate } from '../core/model/gate.ts';
 import type { Attempt, StageOutcome } from '../core/model/outcome.ts';
 import { formatInstant } from '../core/model/time.ts';
+import { formatCount } from '../core/words.ts';
 import { didYouMean } from '../documents/suggest.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import type { GateReplayOptions } from './gate-replay.ts';
 import { heardLines, hoursLines, jsonOfReplay, numberOrNull, verdictLines } from './gate-replay-text.ts';
 import type { Io } from './io.ts';
-import { formatCount, hanging, type Output, printable, wrap } from './output.ts';
+import { hanging, type Output, printable, wrap } from './output.ts';
 import { findAttempt } from './recorded-attempt.ts';
 
 type Options = GateReplayOptions & { readonly outcome: string };

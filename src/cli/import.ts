@@ -5,6 +5,7 @@
 import { access, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { CommitId, SnapshotId } from '../core/model/ids.ts';
+import { plural } from '../core/words.ts';
 import { readFolder } from '../documents/folder.ts';
 import { PLACES } from '../documents/kinds.ts';
 import { loadDesired, type SourceFile } from '../documents/load.ts';
@@ -18,7 +19,7 @@ import { type JsonPlace, readJson } from '../import/json-place.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import { SCHEMA_FOLDER } from './init.ts';
 import type { Io } from './io.ts';
-import { type Cell, type Output, plural, printable, table, wrap } from './output.ts';
+import { type Cell, type Output, printable, table, wrap } from './output.ts';
 
 export interface ImportOptions {
   readonly system: 'azure' | 'hawkbit';

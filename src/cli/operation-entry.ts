@@ -4,6 +4,7 @@ import type { RolloutName } from '../core/model/ids.ts';
 import { type Attempt, isFinished, type RolloutState } from '../core/model/outcome.ts';
 import { needsSigners } from '../core/plan/approvals.ts';
 import { EMERGENCY_STAGE, emergencyStage } from '../core/plan/emergency.ts';
+import { plural } from '../core/words.ts';
 import type { OperationEntry } from '../documents/edit.ts';
 import { entriesAdded, type FileChange, withFiles } from '../fleet-repo/operations.ts';
 import { whyMoot } from '../reconcile/moot-operations.ts';
@@ -20,7 +21,6 @@ import {
   underWay,
   type View,
 } from './operation.ts';
-import { plural } from './output.ts';
 
 export interface EntryOptions extends OperationOptions {
   readonly action: Operation['action'];

@@ -5,8 +5,6 @@
 import { styleText } from 'node:util';
 import { formatDuration, formatInstant, type Instant, SECOND } from '../core/model/time.ts';
 
-export { formatCount, formatPercent, plural } from '../core/words.ts';
-
 export interface Output {
   write(text: string): void;
   /** Lines, each with a newline behind it. */

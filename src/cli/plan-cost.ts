@@ -1,9 +1,10 @@
 /** `tidegate plan cost`: whether a slow rollout pays, and why. */
 import { type PaceCost, paceCost } from '../core/estimate/pace-cost.ts';
 import { type DurationMs, formatDuration } from '../core/model/time.ts';
+import { formatPercent, plural } from '../core/words.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
-import { formatPercent, type Output, plural, table, wrap } from './output.ts';
+import { type Output, table, wrap } from './output.ts';
 
 export interface PlanCostOptions {
   readonly fast: DurationMs;

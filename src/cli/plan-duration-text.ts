@@ -10,7 +10,8 @@ import {
 import type { Damage } from '../core/estimate/damage.ts';
 import { BUG_CLASSES, type BugClass, shareShown } from '../core/estimate/duration.ts';
 import { type DurationMs, formatDuration, HOUR } from '../core/model/time.ts';
-import { formatCount, formatPercent, hanging, type Output, plural, wrap } from './output.ts';
+import { formatCount, formatPercent, plural } from '../core/words.ts';
+import { hanging, type Output, wrap } from './output.ts';
 import type { DurationEstimate } from './plan-duration.ts';
 
 export function estimateLines(estimate: DurationEstimate, out: Output): string[] {

@@ -8,9 +8,9 @@ import { ALL_CIRCUMSTANCES, type Circumstance, paceOf, thatMakeIt } from '../cor
 import { type Damage, damageOf } from '../core/estimate/damage.ts';
 import { BUG_CLASSES, type BugClass, type StageDuration, stageDuration } from '../core/estimate/duration.ts';
 import type { DurationMs } from '../core/model/time.ts';
+import { formatCount } from '../core/words.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
-import { formatCount } from './output.ts';
 import { estimateLines } from './plan-duration-text.ts';
 
 /** With a member for each circumstance that holds. Rates and the confidence are ratios, 0 to 1. */

@@ -1,8 +1,9 @@
 /** `tidegate plan traffic`: whether deltas pay, in bytes and in money. */
 import { type DeltaSavings, deltaSavings, type Traffic } from '../core/estimate/delta-savings.ts';
+import { formatCount, formatPercent, plural } from '../core/words.ts';
 import { EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
-import { formatCount, formatPercent, type Output, plural, table, wrap } from './output.ts';
+import { type Output, table, wrap } from './output.ts';
 
 export interface PlanTrafficOptions {
   readonly devices: number;

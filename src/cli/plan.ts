@@ -1,11 +1,9 @@
 /** `tidegate plan`: what a change to the documents would do if it were merged now. */
-import { readFile } from 'node:fs/promises';
-import { decodeCensus } from '../documents/census.ts';
-import { isAbsent } from '../durable-fs.ts';
 import { contentOf } from '../proposal/content.ts';
 import { parseDevices } from '../proposal/device-list.ts';
 import { type AskedFleet, examine } from '../proposal/examination.ts';
 import { markdownOf } from '../proposal/markdown.ts';
+import { censusIn, readCensusFile, textOf } from './census-file.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
 import { blockLines } from './plan-text.ts';
@@ -43,7 +41,7 @@ async function askedFleet(options: PlanOptions, io: Io): Promise<AskedFleet | un
     const place = parsed.line === undefined ? devices : `${devices}:${parsed.line}`;
     throw new CommandError(`${place}: ${parsed.message}`);
   }
-  if (census !== undefined) return censusFrom(await textOf(census), census);
+  if (census !== undefined) return { kind: 'census', census: await readCensusFile(census), from: census };
   if (server === undefined) return undefined;
   const url = serverUrl(server, io);
   const answer = await getJson(io, url, 'api/census');
@@ -51,20 +49,5 @@ async function askedFleet(options: PlanOptions, io: Io): Promise<AskedFleet | un
     throw new CommandError(
       `the server at ${url.origin} has no census; it is an older one, or reads no repository yet`,
     );
-  return censusFrom(answer.text, url.origin);
-}
-
-function censusFrom(text: string, from: string): AskedFleet {
-  const decoded = decodeCensus(text);
-  if (decoded.ok) return { kind: 'census', census: decoded.census, from };
-  throw new CommandError(`${from}: ${decoded.message}`);
-}
-
-async function textOf(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (error) {
-    if (isAbsent(error)) throw new CommandError(`there is no file ${file}; check the path`);
-    throw error;
-  }
+  return { kind: 'census', census: censusIn(answer.text, url.origin), from: url.origin };
 }

@@ -8,6 +8,7 @@ import { sha256Hex } from '../core/model/manifest.ts';
 import { isFinished } from '../core/model/outcome.ts';
 import { EMERGENCY_STAGE } from '../core/plan/emergency.ts';
 import { conditionOn, SELECTION_LIMITS } from '../core/target/condition.ts';
+import { formatCount, plural } from '../core/words.ts';
 import { setStage, stagesSource } from '../documents/edit-stages.ts';
 import { parseSize } from '../documents/quantity.ts';
 import { readDocument } from '../documents/read.ts';
@@ -33,7 +34,7 @@ import {
   refused,
   type View,
 } from './operation.ts';
-import { formatCount, hanging, plural, printable, shortOid, wrap } from './output.ts';
+import { hanging, printable, shortOid, wrap } from './output.ts';
 import { readIds } from './select-ids.ts';
 import { askJson, serverUrl } from './server.ts';
 

@@ -2,21 +2,13 @@
 import type { BreachAction } from '../core/model/gate.ts';
 import type { RolloutState } from '../core/model/outcome.ts';
 import { type DurationMs, formatDuration } from '../core/model/time.ts';
+import { formatCount, formatPercent, plural } from '../core/words.ts';
 import type { Sampled } from '../simulate/crowd.ts';
 import type { Experiment } from '../simulate/experiment.ts';
 import { faultText } from '../simulate/fault.ts';
 import type { Found, FoundBy, Run } from '../simulate/run.ts';
 import type { Spread, Summary } from '../simulate/summary.ts';
-import {
-  formatCount,
-  formatPercent,
-  hanging,
-  type Output,
-  plural,
-  printable,
-  table,
-  wrap,
-} from './output.ts';
+import { hanging, type Output, printable, table, wrap } from './output.ts';
 
 const FACT_WIDTH = 'never found'.length;
 

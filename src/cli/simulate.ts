@@ -3,21 +3,23 @@ import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { SignalValue } from '../core/model/device.ts';
 import { type DurationMs, formatDuration, type Instant, MINUTE } from '../core/model/time.ts';
+import { formatCount } from '../core/words.ts';
 import { readFolder } from '../documents/folder.ts';
 import type { SourceFile } from '../documents/load.ts';
 import { errorCode, isAbsent } from '../durable-fs.ts';
 import { personGit } from '../fleet-repo/person-git.ts';
 import { readSnapshot } from '../fleet-repo/snapshot.ts';
 import { openRepository } from '../git/local.ts';
+import { ProposalError } from '../proposal/errors.ts';
+import { readSurroundings, type Surroundings } from '../proposal/surroundings.ts';
 import { runChart } from '../simulate/chart.ts';
 import { type Experiment, playExperiment, prepareExperiment } from '../simulate/experiment.ts';
 import { type Fault, faultText } from '../simulate/fault.ts';
 import type { Run } from '../simulate/run.ts';
 import { summarise } from '../simulate/summary.ts';
-import { readCensus } from './census-file.ts';
+import { readCensusFile } from './census-file.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
-import { formatCount } from './output.ts';
 import { problemLines } from './problem-text.ts';
 import { createProgress } from './progress.ts';
 import { experimentLines, runLines, summaryLines } from './simulate-text.ts';
@@ -58,12 +60,15 @@ export async function run(options: SimulateOptions, io: Io): Promise<ExitCode> {
       '--chart draws one run; leave out --seeds, and name the seed of that run with --seed',
     );
   }
+  const files = await documentsIn(path);
+  const { base, record } = await around(path, options.base);
+  const census = options.census === undefined ? record.census : await readCensusFile(options.census);
   const prepared = prepareExperiment({
-    files: await documentsIn(path),
-    ...(options.base === undefined ? {} : { base: await documentsAt(path, options.base, io) }),
+    files,
+    ...(options.base === undefined || base === undefined ? {} : { base: base.files }),
     rollout: options.rollout,
     devices,
-    ...(options.census === undefined ? {} : { cells: await readCensus(options.census) }),
+    ...(census === undefined ? {} : { cells: census.cells }),
     faults: options.fault,
     signals: Object.fromEntries(options.signal),
     rates: new Map(options.rate),
@@ -152,23 +157,13 @@ async function documentsIn(path: string): Promise<readonly SourceFile[]> {
   throw new CommandError(`${path} has no folder fleet/; ${next}`);
 }
 
-const GIT_MS_MAX = 60_000;
-
-/** The documents of a commit, by any name that the person's git knows it by. */
-async function documentsAt(path: string, name: string, io: Io): Promise<readonly SourceFile[]> {
-  const git = await personGit(path, { env: io.env, mayAsk: false, signal: AbortSignal.timeout(GIT_MS_MAX) });
-  const named = await git?.(['rev-parse', '--verify', '--quiet', '--end-of-options', `${name}^{commit}`]);
-  if (named?.isFine !== true) {
-    const next = 'fetch it (in a workflow: actions/checkout with fetch-depth: 0), or name another';
-    throw new CommandError(`there is no commit "${name}" in ${path}; ${next}`);
-  }
-  const repository = await openRepository(path);
+/** What the fleet runs before, where that is said; and what the record knows of the fleet. */
+async function around(path: string, base: string | undefined): Promise<Surroundings> {
   try {
-    const snapshot = await readSnapshot(repository, await repository.commit(named.out.trim()));
-    if (snapshot !== undefined) return snapshot.files;
-    throw new CommandError(`commit "${name}" has no folder fleet/; name a commit of the fleet's branch`);
-  } finally {
-    await repository.close();
+    return await readSurroundings({ path, base, branch: 'main' });
+  } catch (error) {
+    if (error instanceof ProposalError) throw new CommandError(error.message);
+    throw error;
   }
 }
 

@@ -1,10 +1,12 @@
 /** `tidegate snapshot diff`: which documents differ between two snapshots, and what that means for devices. */
+
+import { plural } from '../core/words.ts';
 import { changedPaths } from '../git/tree.ts';
 import { type FlagChange, flagChanges } from '../proposal/flag-changes.ts';
 import { fleetChanges, type RolloutChange, rolloutChanges } from '../proposal/rollout-changes.ts';
 import { EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
-import { type Output, plural, printable, type Style, shortOid, wrap } from './output.ts';
+import { type Output, printable, type Style, shortOid, wrap } from './output.ts';
 import { findSnapshot, openFleetRepository, type RepositoryOptions, readContent } from './repository.ts';
 
 export interface SnapshotDiffOptions extends RepositoryOptions {

@@ -4,13 +4,14 @@
  */
 import { resolve } from 'node:path';
 import type { Attempt } from '../core/model/outcome.ts';
+import { plural } from '../core/words.ts';
 import { OUTCOMES_BRANCH } from '../fleet-repo/outcomes.ts';
 import { GitObjectError } from '../git/errors.ts';
 import type { Git, Oid } from '../git/git.ts';
 import { changedPaths, entryAt } from '../git/tree.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
-import { type Output, plural, printable, shortOid, wrap } from './output.ts';
+import { type Output, printable, shortOid, wrap } from './output.ts';
 import {
   type FleetRepository,
   findSnapshot,

@@ -6,15 +6,14 @@
 import type { StageCounts } from '../core/model/outcome.ts';
 import { type Instant, MINUTE } from '../core/model/time.ts';
 import { CHOSEN_BY_ID, type FleetCounts, type RolloutStatus, type StageStatus } from '../core/status.ts';
+import { formatCount, plural } from '../core/words.ts';
 import type { Problem } from '../documents/problem.ts';
 import {
   bar,
-  formatCount,
   formatRelative,
   formatWhen,
   hanging,
   type Output,
-  plural,
   type Style,
   shortOid,
   table,

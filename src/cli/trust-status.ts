@@ -1,5 +1,6 @@
 /** `tidegate trust status`: who signs for what, who has, until when it is good, and what is missing. */
 import { formatInstant, type Instant } from '../core/model/time.ts';
+import { plural } from '../core/words.ts';
 import { readTrustIn } from '../fleet-repo/working-trust.ts';
 import { type SigningPart, signingParts } from '../trust/tuf/ceremony.ts';
 import { nameOf, TRUST_FOLDER, type TrustFolder } from '../trust/tuf/folder.ts';
@@ -7,7 +8,7 @@ import { folderFlaws } from '../trust/tuf/judge.ts';
 import { expiresAt, type Signed } from '../trust/tuf/metadata.ts';
 import { EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
-import { formatRelative, hanging, type Output, plural, printable } from './output.ts';
+import { formatRelative, hanging, type Output, printable } from './output.ts';
 import { requireFleet } from './trust-folder.ts';
 
 export interface TrustStatusOptions {

@@ -1,6 +1,7 @@
 /** `tidegate validate`: prints what is wrong with a working folder, and what a rule is about. */
 import { join, relative } from 'node:path';
 import manifest from '../../package.json' with { type: 'json' };
+import { plural } from '../core/words.ts';
 import { rulePage } from '../documents/rule-page.ts';
 import { isRule, RULE_IDS, RULES } from '../documents/rules.ts';
 import { didYouMean } from '../documents/suggest.ts';
@@ -10,7 +11,7 @@ import type { ValidationReport } from '../proposal/validation.ts';
 import { workflowCommands } from '../proposal/workflow-commands.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import type { Io } from './io.ts';
-import { type Output, plural, printable } from './output.ts';
+import { type Output, printable } from './output.ts';
 import { problemLines } from './problem-text.ts';
 
 type Format = 'text' | 'json' | 'github' | 'sarif';

@@ -1,5 +1,6 @@
 /** The census as `outcomes` has it: `census.json`, one line per kind of device, so that a diff of it can be read. */
 import { Ajv2020 } from 'ajv/dist/2020.js';
+import { parse } from 'yaml';
 import type { Census } from '../core/model/census.ts';
 import { formatInstant } from '../core/model/time.ts';
 import { parseInstant } from './quantity.ts';
@@ -21,15 +22,15 @@ export type DecodedCensus =
   | { readonly ok: true; readonly census: Census }
   | { readonly ok: false; readonly message: string };
 
-/** What is wrong is said in a sentence without the file's name. */
+/** What is wrong is said in a sentence without the file's name. `at` is 0 where nobody says when it was. */
 export function decodeCensus(text: string): DecodedCensus {
   if (text.length > TEXT_LENGTH_MAX)
     return { ok: false, message: `a census has at most ${TEXT_LENGTH_MAX} characters, found ${text.length}` };
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return { ok: false, message: 'a census is JSON, as tidegate writes census.json on the branch outcomes' };
+  const value = dataOf(text);
+  if (value === undefined) {
+    const message =
+      'a census is JSON or YAML with cells, as {tags: {product: thermostat}, devices: 1200}; the branch outcomes has one in census.json';
+    return { ok: false, message };
   }
   isCensus ??= compile();
   if (!isCensus(value)) {
@@ -37,17 +38,34 @@ export function decodeCensus(text: string): DecodedCensus {
     const where = error?.instancePath === '' ? 'it' : error?.instancePath;
     return { ok: false, message: `it is no census of Tidegate: ${where} ${error?.message}` };
   }
-  const at = parseInstant(value.at);
+  const { cells, omitted = {}, rates = {} } = value;
+  const at = value.at === undefined ? 0 : parseInstant(value.at);
   if (at === undefined) return { ok: false, message: `there is no such day as ${value.at}` };
-  return { ok: true, census: { ...value, at } };
+  const devices = cells.reduce((sum, cell) => sum + cell.devices, 0);
+  return { ok: true, census: { at, devices, cells, omitted, rates } };
 }
 
-type WrittenCensus = Omit<Census, 'at'> & { readonly at: string };
+/** JSON is read as such: it is what the record has, and may be long. */
+function dataOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    try {
+      return parse(text) ?? undefined;
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** What somebody wrote down may have cells alone. */
+type WrittenCensus = Pick<Census, 'cells'> &
+  Partial<Pick<Census, 'omitted' | 'rates'>> & { readonly at?: string };
 
 const COUNT = { type: 'integer', minimum: 0 };
 const SCHEMA = {
   type: 'object',
-  required: ['at', 'devices', 'omitted', 'rates', 'cells'],
+  required: ['cells'],
   properties: {
     at: { type: 'string', pattern: '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z$' },
     devices: COUNT,
@@ -65,6 +83,7 @@ const SCHEMA = {
     },
     cells: {
       type: 'array',
+      maxItems: 100_000,
       items: {
         type: 'object',
         required: ['tags', 'devices'],

@@ -49,7 +49,7 @@ function headline({ base, fleet, record }: PlanReport, { changes, devices }: Pro
 function fleetSentence(fleet: PlanReport['fleet'], devices: number): string {
   switch (fleet?.kind) {
     case 'census':
-      return `The fleet has ${plural(devices, 'device')}, by the census of ${fleet.at} (${fleet.from}).`;
+      return `The fleet has ${plural(devices, 'device')}, by the census ${fleet.at === undefined ? 'in' : `of ${fleet.at},`} ${fleet.from}.`;
     case 'devices':
       return `The fleet has ${plural(devices, 'device')}, by ${fleet.from}.`;
     case 'declared':

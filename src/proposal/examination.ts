@@ -165,7 +165,9 @@ function fleetFor(
 
 function sourceOf({ source }: KnownFleet, devices: number): NonNullable<PlanReport['fleet']> {
   if (source.kind !== 'census') return { ...source, devices };
-  return { ...source, at: formatInstant(source.at), devices };
+  const { at, ...rest } = source;
+  // Somebody's own census need not say when it was.
+  return { ...rest, ...(at === 0 ? {} : { at: formatInstant(at) }), devices };
 }
 
 /** The place in the rollout's file, or the closest that is there: stages of a plan are written elsewhere. */

@@ -37,8 +37,8 @@ const HOURS_MIN = 100;
 export function createCensusKeeper(git: Git, observer: Pick<Observer, 'census'>): CensusKeeper {
   /** The newest that is known to be in the record. */
   let known: Census | undefined;
-  /** When the fleet was last counted for it, whatever came of that. */
-  let countedAt: Instant | undefined;
+  /** When the fleet was last counted without a decision, and there was nothing to record. */
+  let lookedAt: Instant | undefined;
 
   function isFresh(at: Instant | undefined, decisions: readonly Decision[], now: Instant): boolean {
     const age = at === undefined ? Number.POSITIVE_INFINITY : now - at;
@@ -48,20 +48,21 @@ export function createCensusKeeper(git: Git, observer: Pick<Observer, 'census'>)
 
   return {
     async due({ tip, decisions, program, outcomes, exposures, now }) {
-      if (isFresh(countedAt, decisions, now) || isFresh(known?.at, decisions, now)) return undefined;
+      const isAlone = decisions.length === 0;
+      if (isAlone && isFresh(lookedAt, decisions, now)) return undefined;
+      if (isFresh(known?.at, decisions, now)) return undefined;
       // An earlier process may have recorded one, or another server.
       known = (await readCensus(git, tip)) ?? known;
       if (isFresh(known?.at, decisions, now)) return undefined;
       const rates = { ...known?.rates, ...ratesIn(outcomes, decisions, exposures) };
       const census = await observer.census({ program: program(), now, rates });
-      const isNews = decisions.length > 0 || !isDeepStrictEqual(census.cells, known?.cells);
+      const isNews = !isAlone || !isDeepStrictEqual(census.cells, known?.cells);
       if (census.devices > 0 && isNews) return census;
-      countedAt = now;
+      if (isAlone) lookedAt = now;
       return undefined;
     },
     recorded(census) {
       known = census;
-      countedAt = census.at;
     },
   };
 }

@@ -6,6 +6,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { compiledGate } from '../core/gates/expression.ts';
+import type { Cell } from '../core/model/census.ts';
 import type { DesiredState, Rollout } from '../core/model/desired.ts';
 import type { SignalValue } from '../core/model/device.ts';
 import { type Gate, isExpression } from '../core/model/gate.ts';
@@ -28,7 +29,7 @@ import { closest, didYouMean } from '../documents/suggest.ts';
 import { beginWith, changes, withPredecessor } from './before.ts';
 import { createCrowd, type SampleSizes } from './crowd.ts';
 import { type Fault, faultText } from './fault.ts';
-import { type Cell, type Guess, guessCells, populate } from './fleet-mix.ts';
+import { type Guess, guessCells, populate } from './fleet-mix.ts';
 import { healthySignals } from './healthy-signals.ts';
 import { answersFor, createApprovers, postNumbers } from './outside.ts';
 import { breachIn, type Found, foundOf, momentsOf, type Run, stagesOf, type TimelinePoint } from './run.ts';
@@ -43,7 +44,7 @@ export interface ExperimentInput {
   readonly base?: readonly SourceFile[];
   readonly rollout: string;
   readonly devices: number;
-  /** A fleet's mix of devices, without ids; absent: it is guessed from the documents. */
+  /** A fleet's mix of devices, without ids, of which those are played that the rollout is for; absent: it is guessed from the documents. */
   readonly cells?: readonly Cell[];
   readonly faults: readonly Fault[];
   /** Signals whose healthy values are known. */
@@ -126,7 +127,7 @@ export function prepareExperiment(given: ExperimentInput): Prepared {
   const guess: Guess =
     input.cells === undefined
       ? guessCells(desired, rollout, wheres)
-      : { ok: true, cells: input.cells, declared: [] };
+      : { ok: true, cells: ofRollout(input.cells, rollout), declared: [] };
   if (!guess.ok) return refuse(guess.message);
   const fleet = populate(guess.cells, {
     devices: input.devices,
@@ -148,6 +149,13 @@ export function prepareExperiment(given: ExperimentInput): Prepared {
   const rates = ratesOf(rollout, new Set([...watched.events, ...faulty]), input.rates);
   const experiment = { input, desired, rollout, baseFiles: base.files, fleet, signals, metrics, rates };
   return { kind: 'ready', experiment: { ...experiment, notes: notesOf(experiment, watched) } };
+}
+
+/** All of them where there are none for it, so that it is said what does not match. */
+function ofRollout(cells: readonly Cell[], { condition }: Rollout): readonly Cell[] {
+  const { matches } = compileCondition(condition);
+  const own = cells.filter(({ tags }) => matches({ id: '', tags }));
+  return own.length === 0 ? cells : own;
 }
 
 export interface RunOptions {

@@ -3,16 +3,11 @@
  * it is guessed from the documents: devices that the rollout is for, in the units and strata that its stages ask for. No ids but
  * those that the documents name.
  */
+import type { Cell } from '../core/model/census.ts';
 import type { DesiredState, Rollout } from '../core/model/desired.ts';
 import type { DeviceId } from '../core/model/ids.ts';
 import { compileCondition, type Targeted } from '../core/target/condition.ts';
 import type { SimulatedIdentity } from './virtual-device.ts';
-
-/** So many devices with exactly these tags. */
-export interface Cell {
-  readonly tags: Readonly<Record<string, string>>;
-  readonly devices: number;
-}
 
 export type Guess =
   | { readonly ok: true; readonly cells: readonly Cell[]; readonly declared: readonly SimulatedIdentity[] }

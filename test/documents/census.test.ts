@@ -41,18 +41,27 @@ describe('census.json', () => {
     expect(decodeCensus(encodeCensus(none))).toEqual({ ok: true, census: none });
   });
 
+  test('may be written by hand, with cells alone', () => {
+    const text = 'cells:\n- {tags: {product: kiosk}, devices: 3}\n- {tags: {}, devices: 2}\n';
+    const cells = [
+      { tags: { product: 'kiosk' }, devices: 3 },
+      { tags: {}, devices: 2 },
+    ];
+    expect(decodeCensus(text)).toEqual({
+      ok: true,
+      census: { at: 0, devices: 5, omitted: {}, rates: {}, cells },
+    });
+  });
+
+  const UNREADABLE =
+    'a census is JSON or YAML with cells, as {tags: {product: thermostat}, devices: 1200}; the branch outcomes has one in census.json';
   test.each([
-    ['', 'a census is JSON, as tidegate writes census.json on the branch outcomes'],
+    ['', UNREADABLE],
+    ['{"cells": [', UNREADABLE],
     ['[]', 'it is no census of Tidegate: it must be object'],
-    ['{"at": "today"}', "it is no census of Tidegate: it must have required property 'devices'"],
-    [
-      '{"at":"2026-02-30T00:00:00Z","devices":0,"omitted":{},"rates":{},"cells":[]}',
-      'there is no such day as 2026-02-30T00:00:00Z',
-    ],
-    [
-      '{"at":"2026-02-03T00:00:00Z","devices":0,"omitted":{},"rates":{},"cells":[{"devices":-1,"tags":{}}]}',
-      'it is no census of Tidegate: /cells/0/devices must be >= 0',
-    ],
+    ['{"at": "today"}', "it is no census of Tidegate: it must have required property 'cells'"],
+    ['{"at":"2026-02-30T00:00:00Z","cells":[]}', 'there is no such day as 2026-02-30T00:00:00Z'],
+    ['{"cells":[{"devices":-1,"tags":{}}]}', 'it is no census of Tidegate: /cells/0/devices must be >= 0'],
   ])('%s is refused in a sentence', (text, message) => {
     expect(decodeCensus(text)).toEqual({ ok: false, message });
   });

@@ -216,7 +216,7 @@ export async function decisions({ repo }: Pick<Place, 'repo'>): Promise<string[]
   return log
     .split('\n')
     .map((subject) => subject.replace(/^kiosk: /, '').replace(/ opens for .*/, ' opens'))
-    .filter((subject) => !/^main |^every device has left /.test(subject));
+    .filter((subject) => !/^main |^every device has left |^census of /.test(subject));
 }
 
 /** The decisions of an attempt that is through. */
