@@ -108,8 +108,9 @@ describe('a folder', () => {
 });
 
 describe('a commit to compare with', () => {
-  const missing = (base: string) =>
-    `tidegate: there is no commit "${base}" here to compare with; fetch it (in a workflow: actions/checkout with fetch-depth: 0), or name another\n`;
+  const missing = (base: string, folder: string) =>
+    `tidegate: there is no commit "${base}" in ${folder} to compare with; `;
+  const FETCH = 'in a workflow: actions/checkout with fetch-depth: 0';
 
   test('that is not there is wrong use', async () => {
     const folder = await repositoryOf(fleetFiles());
@@ -117,7 +118,7 @@ describe('a commit to compare with', () => {
       expect(await run(['validate', folder, `--base=${base}`])).toEqual({
         exit: 2,
         out: '',
-        err: missing(base),
+        err: `${missing(base, folder)}fetch it (${FETCH}), or name another\n`,
       });
     expect((await run(['validate', folder, '--base', 'HEAD'])).exit).toBe(0);
   });
@@ -130,7 +131,7 @@ describe('a commit to compare with', () => {
     expect(await run(['validate', folder, '--base', 'HEAD~2'])).toEqual({
       exit: 2,
       out: '',
-      err: missing('HEAD~2'),
+      err: `${missing('HEAD~2', folder)}this copy has only part of the history: fetch the rest (${FETCH})\n`,
     });
   });
 });
