@@ -3,7 +3,9 @@
  * Hub's `GET /configurations`, and bare deployment manifests. Layered deployments are refused: Azure lays them over a
  * base per device, and here a device gets one rollout, nothing is merged.
  */
+
 import { parseCondition } from '../core/target/condition.ts';
+import { isPlaceholder } from '../documents/policy.ts';
 import { parseImage } from './image.ts';
 import { ImportDesk, type Imported } from './imported.ts';
 import type { JsonPlace } from './json-place.ts';
@@ -369,12 +371,14 @@ function importLabels(deployment: JsonPlace, options: AzureOptions, desk: Import
       desk.say('know', place, `a label has ${expected}`, 'shorten it, or make it an annotation');
     }
   }
-  const said = options.owner ?? labels['owner'] ?? labels['team'];
+  const said = [options.owner, labels['owner'], labels['team']].find(
+    (each) => each !== undefined && !isPlaceholder(each),
+  );
   if (said === undefined) {
     const next = 'set spec.owner, or import with --owner';
     desk.say('act', deployment.at('labels'), 'nothing says who answers for it', next);
   }
-  return { labels, owner: said || OWNER_UNKNOWN };
+  return { labels, owner: said ?? OWNER_UNKNOWN };
 }
 
 function sayMetrics(deployment: JsonPlace, desk: ImportDesk): void {

@@ -4,6 +4,7 @@
  * in several files; they are put together by their ids.
  */
 import { formatInstant, type Instant } from '../core/model/time.ts';
+import { isPlaceholder } from '../documents/policy.ts';
 import {
   type HawkbitKind,
   type HawkbitObject,
@@ -408,7 +409,7 @@ function importRollout(rollout: JsonPlace, context: RolloutIn): void {
 
 function ownerOf(rollout: JsonPlace, { desk, options }: Desk): string {
   const owner = options.owner ?? rollout.at('createdBy').text?.slice(0, 128);
-  if (owner !== undefined && owner !== '') return owner;
+  if (owner !== undefined && !isPlaceholder(owner)) return owner;
   desk.say(
     'act',
     rollout.at('createdBy'),

@@ -24,7 +24,7 @@ describe('the program', () => {
   test.each([
     [['valdate'], "error: unknown command 'valdate'\n(Did you mean validate?)"],
     [['validate', '--fromat', 'json'], "error: unknown option '--fromat'"],
-    [['validate', '--format', 'xml'], 'Allowed choices are text, json.'],
+    [['validate', '--format', 'xml'], 'Allowed choices are text, json, github, sarif.'],
     [['why'], "error: missing required argument 'device'"],
     [['serve'], "error: required option '--repo <url|path>' not specified"],
     [['device', 'token'], "error: required option '--data <folder>' not specified"],

@@ -209,7 +209,8 @@ describe('a valid snapshot', () => {
       undefined,
     ]);
     expect(loaded.paths.get('kiosk' as RolloutName)).toContain('fleet/groups/berlin.yaml');
-    const problemsOf = (list: string) => withStages(list).problems.map(({ message }) => message);
+    const problemsOf = (list: string) =>
+      withStages(list).problems.flatMap(({ severity, message }) => (severity === 'error' ? [message] : []));
     expect(problemsOf('[{name: a, size: 1, where: "tags.a = 5"}]')).toEqual([
       expect.stringContaining("write '5'"),
     ]);

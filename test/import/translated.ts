@@ -36,7 +36,10 @@ export function problemsOf({ documents }: Imported): readonly string[] {
     mode: '100644',
   }));
   const { problems } = loadDesired(files, { snapshot: '' as SnapshotId, commit: '' as CommitId });
-  return problems.map(({ file, line, message }) => `${file}:${line}: ${message}`);
+  // What goes wrong in practice may be just what was exported; that is for people to see.
+  return problems
+    .filter(({ severity }) => severity === 'error')
+    .map(({ file, line, message }) => `${file}:${line}: ${message}`);
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: specs are looked at as a reader of the file would, without our types.

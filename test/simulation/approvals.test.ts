@@ -29,7 +29,7 @@ describe.skipIf(!hasSshKeygen())('a stage with two approvals', () => {
     const fleet = await createRepositoryFleet();
     await fleet.native('config', 'gpg.format', 'ssh');
     const files = { 'fleet/fleet.yaml': FLEET, 'trust/allowed_signers': signers, ...kiosk('1.0.0') };
-    await fleet.commit('Begin', { ...files, ...rollout('1.0.0', { stages: STAGES }) });
+    await fleet.commit('Begin', { ...files, ...rollout('1.0.0', { stages: STAGES, emergency: 'true' }) });
     await fleet.settle();
     await fleet.enrol(...identities(4, () => ({ product: 'kiosk' })));
     await fleet.settle();
