@@ -35,15 +35,18 @@ export function contentOf(report: PlanReport): readonly Block[] {
 }
 
 function headline({ base, fleet, record }: PlanReport, { changes, devices }: Proposal): string {
-  const against =
-    base === null
-      ? 'There is nothing to compare with'
-      : `Compared with ${base.name} (${base.commit.slice(0, 10)})`;
+  const against = base === null ? 'There is nothing to compare with' : `Compared with ${baseName(base)}`;
   const count =
     changes === undefined ? 0 : changes.rollouts.length + changes.flags.length + changes.fleet.length;
   const what =
     base === null || changes === undefined ? '' : count === 0 ? ', nothing changes for devices' : '';
   return `${against}${what}. ${fleetSentence(fleet, devices)}${record === null ? ' Nothing has been recorded yet: it is reckoned with devices that run what was wanted until now.' : ''}`;
+}
+
+/** In a workflow the base is named by its hash. */
+function baseName({ name, commit }: NonNullable<PlanReport['base']>): string {
+  const short = commit.slice(0, 10);
+  return name === commit ? `commit ${short}` : `${name} (${short})`;
 }
 
 function fleetSentence(fleet: PlanReport['fleet'], devices: number): string {

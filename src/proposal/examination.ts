@@ -61,6 +61,8 @@ export type AskedFleet =
 export interface Examined {
   readonly validation: ValidationReport;
   readonly plan: PlanReport;
+  /** What the plan was worked out from, besides the folder. */
+  readonly around: Surroundings;
 }
 
 export interface ExaminationQuestion extends Omit<ValidationQuestion, 'lints'> {
@@ -95,6 +97,7 @@ export async function examine(
   return {
     ok: true,
     validation: validated.report,
+    around,
     plan: {
       valid,
       base: base === undefined ? null : { name: base.name, commit: base.commit, snapshot: base.snapshot },

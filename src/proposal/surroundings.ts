@@ -13,7 +13,9 @@ import { readSnapshot } from '../fleet-repo/snapshot.ts';
 import { GitRepositoryError } from '../git/errors.ts';
 import type { Git, Oid } from '../git/git.ts';
 import { openRepository } from '../git/local.ts';
+import { locateRepository } from '../git/locate.ts';
 import { mergeBase, resolveRevision } from '../git/revision.ts';
+import { readShallow } from '../git/shallow.ts';
 import { ProposalError } from './errors.ts';
 
 /** What there is around a working folder. */
@@ -21,6 +23,8 @@ export interface Surroundings {
   /** Undefined where there is nothing to compare with. */
   readonly base: BaseState | undefined;
   readonly record: FleetRecord;
+  /** Whether part of the history was not fetched: then the record may be there, and not here. */
+  readonly isShallow: boolean;
 }
 
 export interface BaseState {
@@ -60,10 +64,14 @@ export async function readSurroundings(options: SurroundingsOptions): Promise<Su
         `there is no git repository in ${path}, so nothing to compare with; leave --base out`,
         error,
       );
-    return { base: undefined, record: { outcomes: new Map(), census: undefined } };
+    return { base: undefined, record: { outcomes: new Map(), census: undefined }, isShallow: false };
   }
   try {
-    return { base: await baseOf(repository, options), record: await recordOf(repository, path) };
+    return {
+      base: await baseOf(repository, options),
+      record: await recordOf(repository, path),
+      isShallow: (await readShallow(await locateRepository(path))).size > 0,
+    };
   } finally {
     await repository.close();
   }

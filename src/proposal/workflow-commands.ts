@@ -49,6 +49,11 @@ export function workflowCommands(report: ValidationReport, options: CommandOptio
   return lines;
 }
 
+/** A command that is about no file. */
+export function workflowCommand(command: 'error' | 'warning' | 'notice', message: string): string {
+  return `::${command}::${escapeData(message)}`;
+}
+
 /** On changed lines, then in changed files, then elsewhere; each in their order. */
 function nearestFirst(problems: readonly Problem[], changed: CommandOptions['changed']): readonly Problem[] {
   if (changed === undefined) return problems;

@@ -211,7 +211,7 @@ function describe({ found, stages, reached, lastedMs, state }: Run, faults: stri
   return [faults === '' ? 'A run with nothing wrong.' : `A run with ${faults}.`, ...went, end].join(' ');
 }
 
-function byWords(by: FoundBy): string {
+export function byWords(by: FoundBy): string {
   if (by.kind === 'gate') return `gate ${by.gate}`;
   return by.kind === 'errorThreshold' ? 'the error threshold' : 'too little success';
 }
