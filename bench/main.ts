@@ -6,6 +6,7 @@ import { availableParallelism, cpus, totalmem } from 'node:os';
 import { coldPolls } from './cold-polls.ts';
 import { gateReadings } from './gate-readings.ts';
 import { metadata } from './metadata.ts';
+import { plan } from './plan.ts';
 import { pollWork } from './poll-work.ts';
 import { quietPass } from './quiet-pass.ts';
 import { recount } from './recount.ts';
@@ -29,6 +30,7 @@ const BENCHES: Readonly<Record<string, () => Promise<readonly string[]> | AsyncI
   releases,
   metadata,
   validation,
+  plan,
   selection,
   simulate,
 };

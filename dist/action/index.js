@@ -31136,7 +31136,8 @@ function fleetOfDevices(devices, source, states) {
 			tags: said === void 0 ? tags : overlaid(tags, said)
 		}];
 	});
-	if (states.some(asksForIds)) return {
+	const asked = askedOf(states);
+	if (asked.has(void 0)) return {
 		source,
 		population: {
 			cells: present.map(({ id, tags }) => ({
@@ -31149,11 +31150,12 @@ function fleetOfDevices(devices, source, states) {
 		},
 		rates: {}
 	};
+	const names = [...asked].filter((name) => name !== void 0);
 	const taking = createCensusTaking({
 		valuesMax: Number.POSITIVE_INFINITY,
 		cellsMax: Number.POSITIVE_INFINITY
 	});
-	for (const { tags } of present) taking.add(tags);
+	for (const { tags } of present) taking.add(only$3(names, tags));
 	const { cells, omitted } = taking.taken({
 		at: 0,
 		rates: {}
@@ -31167,6 +31169,14 @@ function fleetOfDevices(devices, source, states) {
 		},
 		rates: {}
 	};
+}
+function only$3(names, tags) {
+	const kept = {};
+	for (const name of names) {
+		const value = Object.hasOwn(tags, name) ? tags[name] : void 0;
+		if (value !== void 0) kept[name] = value;
+	}
+	return kept;
 }
 /** Undefined where the devices that are declared are exceptions of a fleet that is elsewhere: no rollout matches any of them. */
 function declaredFleet(states) {
@@ -31201,12 +31211,21 @@ function overlaid(tags, { tags: over }) {
 		...own
 	};
 }
-function asksForIds({ rollouts }) {
-	return [...rollouts.values()].some(({ condition, exclude, stages }) => [
-		condition,
-		exclude,
-		...stages.map(({ where }) => where)
-	].some((text) => text !== void 0 && compileSelection(text).reads.has(void 0)));
+/** What plans of these states look at: tags, and undefined for the ids of devices. */
+function askedOf(states) {
+	const asked = /* @__PURE__ */ new Set();
+	for (const { fleet, rollouts } of states) {
+		for (const tag of (fleet.planning ?? PLANNING_DEFAULTS).coverTags) asked.add(tag);
+		for (const { condition, exclude, stages } of rollouts.values()) {
+			for (const text of [
+				condition,
+				exclude,
+				...stages.map(({ where }) => where)
+			]) if (text !== void 0) for (const tag of compileSelection(text).reads) asked.add(tag);
+			for (const { unit, stratifyBy } of stages) for (const tag of [unit, ...stratifyBy]) if (tag !== "device") asked.add(tag);
+		}
+	}
+	return asked;
 }
 
 // src/core/estimate/merge.ts

@@ -4,6 +4,7 @@ import type { Population, PopulationCell } from '../core/estimate/population.ts'
 import type { BaselineRate, Census } from '../core/model/census.ts';
 import type { DesiredState, DeviceOverride } from '../core/model/desired.ts';
 import type { DeviceId } from '../core/model/ids.ts';
+import { PLANNING_DEFAULTS } from '../core/model/planning.ts';
 import type { Instant } from '../core/model/time.ts';
 import { compileSelection } from '../core/target/condition.ts';
 import type { ListedDevice } from './device-list.ts';
@@ -39,18 +40,32 @@ export function fleetOfDevices(
     if (said?.retired === true || said?.revoked === true) return [];
     return [{ id, tags: said === undefined ? tags : overlaid(tags, said) }];
   });
-  if (states.some(asksForIds)) {
+  const asked = askedOf(states);
+  if (asked.has(undefined)) {
     const cells = present.map(({ id, tags }) => ({ id, tags, devices: 1 }));
     return { source, population: { cells, omitted: {}, hasIds: true }, rates: {} };
   }
-  // A list is here anyway: as many kinds of devices as it has are kept.
+  // A list is here anyway: as many kinds of devices as anybody asks about are kept, and no tag that nobody does.
+  const names = [...asked].filter((name) => name !== undefined);
   const taking = createCensusTaking({
     valuesMax: Number.POSITIVE_INFINITY,
     cellsMax: Number.POSITIVE_INFINITY,
   });
-  for (const { tags } of present) taking.add(tags);
+  for (const { tags } of present) taking.add(only(names, tags));
   const { cells, omitted } = taking.taken({ at: 0, rates: {} });
   return { source, population: { cells, omitted, hasIds: false }, rates: {} };
+}
+
+function only(
+  names: readonly string[],
+  tags: Readonly<Record<string, string>>,
+): Readonly<Record<string, string>> {
+  const kept: Record<string, string> = {};
+  for (const name of names) {
+    const value = Object.hasOwn(tags, name) ? tags[name] : undefined;
+    if (value !== undefined) kept[name] = value;
+  }
+  return kept;
 }
 
 /** Undefined where the devices that are declared are exceptions of a fleet that is elsewhere: no rollout matches any of them. */
@@ -82,10 +97,19 @@ function overlaid(
   return { ...Object.fromEntries(kept), ...own };
 }
 
-function asksForIds({ rollouts }: DesiredState): boolean {
-  return [...rollouts.values()].some(({ condition, exclude, stages }) =>
-    [condition, exclude, ...stages.map(({ where }) => where)].some(
-      (text) => text !== undefined && compileSelection(text).reads.has(undefined),
-    ),
-  );
+/** What plans of these states look at: tags, and undefined for the ids of devices. */
+function askedOf(states: readonly DesiredState[]): ReadonlySet<string | undefined> {
+  const asked = new Set<string | undefined>();
+  for (const { fleet, rollouts } of states) {
+    for (const tag of (fleet.planning ?? PLANNING_DEFAULTS).coverTags) asked.add(tag);
+    for (const { condition, exclude, stages } of rollouts.values()) {
+      for (const text of [condition, exclude, ...stages.map(({ where }) => where)]) {
+        if (text !== undefined) for (const tag of compileSelection(text).reads) asked.add(tag);
+      }
+      for (const { unit, stratifyBy } of stages) {
+        for (const tag of [unit, ...stratifyBy]) if (tag !== 'device') asked.add(tag);
+      }
+    }
+  }
+  return asked;
 }
