@@ -57566,14 +57566,10 @@ async function readSurroundings(options) {
 	}
 }
 async function baseOf$2(repository, options) {
-	const { path } = options;
 	const named = await baseCommit(repository, options);
 	if (named === void 0) return void 0;
 	const snapshot = await readSnapshot(repository, await repository.commit(named.oid));
-	if (snapshot === void 0) {
-		if (options.base === void 0) return void 0;
-		throw new ProposalError(`${named.name} has no folder fleet/ in ${path}, so there is nothing to compare with; name a commit that has one, or leave --base out`);
-	}
+	if (snapshot === void 0) return void 0;
 	const { desired } = loadDesired(snapshot.files, snapshot);
 	return {
 		name: named.name,
@@ -57584,7 +57580,8 @@ async function baseOf$2(repository, options) {
 /** Where the work branched off: what the branch has got since is nobody's proposal here. */
 async function baseCommit(repository, { path, base, branch }) {
 	const head = await resolveRevision(repository, path, "HEAD");
-	for (const name of base === void 0 ? [`origin/${branch}`, branch] : [base]) {
+	const ofBranch = branch === void 0 ? [] : [`origin/${branch}`, branch];
+	for (const name of base === void 0 ? ofBranch : [base]) {
 		const found = await resolveRevision(repository, path, name);
 		if (found.kind === "unknown") {
 			if (base === void 0) continue;

@@ -157,7 +157,10 @@ async function documentsIn(path: string): Promise<readonly SourceFile[]> {
 /** What the fleet runs before, where that is said; and what the record knows of the fleet. */
 async function around(path: string, base: string | undefined): Promise<Surroundings> {
   try {
-    return await readSurroundings({ path, base, branch: 'main' });
+    const found = await readSurroundings({ path, base, branch: undefined });
+    if (base !== undefined && found.base === undefined)
+      throw new CommandError(`commit "${base}" has no folder fleet/; name a commit of the fleet's branch`);
+    return found;
   } catch (error) {
     if (error instanceof ProposalError) throw new CommandError(error.message);
     throw error;

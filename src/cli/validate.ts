@@ -31,7 +31,7 @@ export interface ValidateOptions {
 export async function run(options: ValidateOptions, io: Io): Promise<ExitCode> {
   const { path, base, strict, explain, format } = options;
   if (explain !== undefined) return explainRule(explain, format, io);
-  const question = { path, base, branch: 'main', isStrict: strict, now: io.clock.now(), env: io.env };
+  const question = { path, base, isStrict: strict, now: io.clock.now(), env: io.env };
   const examined = await examine(question);
   if (!examined.ok) throw new CommandError(examined.message);
   const report = examined.validation;

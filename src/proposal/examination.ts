@@ -66,8 +66,8 @@ export interface Examined {
 }
 
 export interface ExaminationQuestion extends Omit<ValidationQuestion, 'lints'> {
-  /** The branch that is compared with where no base is named. */
-  readonly branch: string;
+  /** The branch that is compared with where no base is named; absent: then nothing is. */
+  readonly branch?: string;
   readonly fleet?: AskedFleet | undefined;
 }
 

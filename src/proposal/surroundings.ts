@@ -46,9 +46,9 @@ export interface FleetRecord {
 
 export interface SurroundingsOptions {
   readonly path: string;
-  /** Where to compare from; unless given, the branch as the remote has it, else as it is here. */
+  /** Where to compare from; unless given, the branch as the remote has it, else as it is here; without either, nothing is compared. */
   readonly base: string | undefined;
-  readonly branch: string;
+  readonly branch: string | undefined;
 }
 
 /** Throws {@link ProposalError} where a base was named that is not there. */
@@ -78,16 +78,11 @@ export async function readSurroundings(options: SurroundingsOptions): Promise<Su
 }
 
 async function baseOf(repository: Git, options: SurroundingsOptions): Promise<BaseState | undefined> {
-  const { path } = options;
   const named = await baseCommit(repository, options);
   if (named === undefined) return undefined;
   const snapshot = await readSnapshot(repository, await repository.commit(named.oid));
-  if (snapshot === undefined) {
-    if (options.base === undefined) return undefined;
-    throw new ProposalError(
-      `${named.name} has no folder fleet/ in ${path}, so there is nothing to compare with; name a commit that has one, or leave --base out`,
-    );
-  }
+  // The change that brings the fleet into a repository is compared with nothing.
+  if (snapshot === undefined) return undefined;
   const { desired } = loadDesired(snapshot.files, snapshot);
   return { name: named.name, desired, ...snapshot };
 }
@@ -98,7 +93,8 @@ async function baseCommit(
   { path, base, branch }: SurroundingsOptions,
 ): Promise<{ readonly name: string; readonly oid: Oid } | undefined> {
   const head = await resolveRevision(repository, path, 'HEAD');
-  for (const name of base === undefined ? [`origin/${branch}`, branch] : [base]) {
+  const ofBranch = branch === undefined ? [] : [`origin/${branch}`, branch];
+  for (const name of base === undefined ? ofBranch : [base]) {
     const found = await resolveRevision(repository, path, name);
     if (found.kind === 'unknown') {
       if (base === undefined) continue;

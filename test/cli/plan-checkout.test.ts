@@ -187,6 +187,13 @@ describe('where nothing can be said', () => {
     expect(exit).toBe(2);
   });
 
+  test('a base without a fleet, which the change brings', async () => {
+    const folder = await repositoryOf({ 'README.md': 'a' }, fleetFiles());
+    const { proposal, base } = await planned(folder, '--base', 'main~1');
+    expect(base).toBeNull();
+    expect(proposal?.rollouts).toMatchObject([{ effect: { kind: 'starts', attempt: 1 } }]);
+  });
+
   test('a shallow checkout', async () => {
     const origin = await repositoryOf(fleetFiles('2.5.0'), fleetFiles('2.6.0'), fleetFiles('2.7.0'));
     const folder = join(await temporaryFolder(), 'shallow');
