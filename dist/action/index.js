@@ -30381,8 +30381,8 @@ function allot(desired, outcomes, population) {
 }
 function endOf(rollout, attempts, outcomes) {
 	const { name, manifest, revision } = rollout;
-	const because = whyNotReached(rollout, attempts, outcomes);
-	if (because === void 0) return {
+	const obstacle = obstacleTo$1(rollout, attempts, outcomes);
+	if (obstacle === void 0) return {
 		rollout: name,
 		manifest,
 		revision
@@ -30392,16 +30392,32 @@ function endOf(rollout, attempts, outcomes) {
 		rollout: name,
 		manifest: knownGood?.manifest,
 		revision: knownGood?.revision,
-		because
+		obstacle
 	};
 }
-/** Why the rollout does not come to what its document asks for, as long as nobody does anything further. */
-function whyNotReached({ name, revision, manifest, suspend }, attempts, outcomes) {
+function obstacleTo$1({ name, revision, manifest, suspend }, attempts, outcomes) {
 	if (knownGoodOf(attempts)?.revision === revision) return void 0;
-	if (suspend) return "it is suspended";
-	const failed = attempts.findLast((attempt) => attempt.revision === revision);
-	if (failed !== void 0 && wasGivenUp(failed)) return failed.cause === "operator" ? `attempt ${failed.attempt} of this revision was cancelled; tidegate retry asks for it again` : `this revision is quarantined since attempt ${failed.attempt} failed; change what is installed, or ask for a retry`;
-	return failed === void 0 ? whyQuarantined(manifest, name, outcomes) : void 0;
+	if (suspend) return {
+		kind: "suspended",
+		because: "it is suspended"
+	};
+	const tried = attempts.findLast((attempt) => attempt.revision === revision);
+	if (tried === void 0) {
+		const because = whyQuarantined(manifest, name, outcomes);
+		return because === void 0 ? void 0 : {
+			kind: "quarantined",
+			because
+		};
+	}
+	if (!wasGivenUp(tried)) return void 0;
+	if (tried.cause === "operator") return {
+		kind: "cancelled",
+		because: `attempt ${tried.attempt} of this revision was cancelled; tidegate retry asks for it again`
+	};
+	return {
+		kind: "quarantined",
+		because: `this revision is quarantined since attempt ${tried.attempt} failed; change what is installed, or ask for a retry`
+	};
 }
 
 // src/core/estimate/reach.ts
@@ -30879,7 +30895,7 @@ function found(of, rule, path, message) {
 }
 function quarantined(of) {
 	const { effect } = of.proposed;
-	if (effect.kind !== "waits" || !/quarantined|cancelled/.test(effect.because)) return [];
+	if (effect.kind !== "waits" || effect.cause === "suspended") return [];
 	return [found(of, "quarantined-revision", ["spec", "distributionSet"], `${of.proposed.distributionSet} would not be offered: ${effect.because}`)];
 }
 function matchesNothing(of) {
@@ -31229,7 +31245,7 @@ function askedOf(states) {
 }
 
 // src/core/estimate/merge.ts
-function mergeEffect(rollout, attempts, end) {
+function mergeEffect(rollout, attempts, { obstacle }) {
 	const latest = attempts.at(-1);
 	const knownGood = knownGoodOf(attempts);
 	const underWay = latest !== void 0 && !isFinished(latest) ? latest : void 0;
@@ -31254,9 +31270,10 @@ function mergeEffect(rollout, attempts, end) {
 			knownGood: knownGood.attempt
 		};
 	}
-	if (end.because !== void 0) return {
+	if (obstacle !== void 0) return {
 		kind: "waits",
-		because: end.because
+		cause: obstacle.kind,
+		because: obstacle.because
 	};
 	return {
 		kind: "starts",

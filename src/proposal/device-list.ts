@@ -82,7 +82,7 @@ function deviceOf(value: unknown): ListedDevice | string {
   return { id, tags: texts };
 }
 
-/** RFC 4180, and semicolons, which spreadsheets write where the comma is a decimal sign. */
+/** One device per line, with quotes as in RFC 4180; also semicolons, which spreadsheets write where the comma is a decimal sign. */
 function fromCsv(text: string): ParsedDevices {
   const [header = '', ...lines] = text.split(/\r?\n/);
   const separator = header.includes(',')

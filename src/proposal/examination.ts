@@ -3,7 +3,6 @@
  * markdown by others. What the fleet is, is looked for in the order in which it is exact: what was asked for, the census of the record,
  * the devices that the documents declare.
  */
-
 import type { Census } from '../core/model/census.ts';
 import type { DesiredState } from '../core/model/desired.ts';
 import type { Outcomes } from '../core/model/outcome.ts';
@@ -14,7 +13,6 @@ import { readDocument } from '../documents/read.ts';
 import { changedSets } from '../reconcile/changed-sets.ts';
 import { frozenStages } from '../reconcile/frozen-stages.ts';
 import { mootOperations } from '../reconcile/moot-operations.ts';
-
 import type { ListedDevice } from './device-list.ts';
 import { ProposalError } from './errors.ts';
 import { type FleetLint, LINT_RULES, lint } from './lints.ts';

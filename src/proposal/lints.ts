@@ -93,7 +93,8 @@ function found(of: Of, rule: LintRule, path: FleetLint['path'], message: string)
 
 function quarantined(of: Of): readonly FleetLint[] {
   const { effect } = of.proposed;
-  if (effect.kind !== 'waits' || !/quarantined|cancelled/.test(effect.because)) return [];
+  // Suspending is what somebody wants; the others are what nobody may have thought of.
+  if (effect.kind !== 'waits' || effect.cause === 'suspended') return [];
   const message = `${of.proposed.distributionSet} would not be offered: ${effect.because}`;
   return [found(of, 'quarantined-revision', ['spec', 'distributionSet'], message)];
 }

@@ -247,3 +247,20 @@ test('in markdown nothing that stands in documents is markup, a link or a mentio
   expect(out).not.toMatch(/(?<!\\)<img|@all|#1(?!\d)|https:\/\/evil|(?<!\\)\[a\]/);
   expect(out).toMatch(/^\| stage \| takes in \|/m);
 });
+
+test('a suspended rollout waits, which is no problem: somebody wants it', async () => {
+  const folder = await repositoryOf(fleetFiles('2.5.0'), fleetFiles('2.6.0'));
+  await recordAttempts(folder, [
+    { from: 'main~1', state: 'succeeded' },
+    { from: 'main', state: 'stopped' },
+  ]);
+  const suspended = rolloutText({ version: '2.6.0' }).replace('spec:', 'spec:\n  suspend: true');
+  await writeFiles(folder, { [ROLLOUT]: suspended });
+  const { proposal, problems } = await planned(folder, '--base', 'main~1');
+  expect(proposal?.rollouts[0]?.effect).toEqual({
+    kind: 'waits',
+    cause: 'suspended',
+    because: 'it is suspended',
+  });
+  expect(problems.map(({ rule }) => rule)).not.toContain('quarantined-revision');
+});

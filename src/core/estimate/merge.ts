@@ -2,7 +2,7 @@
 import type { Rollout } from '../model/desired.ts';
 import { type Attempt, isFinished, knownGoodOf } from '../model/outcome.ts';
 import { canonical } from '../plan/step.ts';
-import type { EndState } from './population.ts';
+import type { EndState, Obstacle } from './population.ts';
 
 export type MergeEffect =
   /** A new attempt, through all stages. */
@@ -15,12 +15,12 @@ export type MergeEffect =
   | { readonly kind: 'goesOn'; readonly attempt: number; readonly opened: number }
   /** What is wanted is what is there. */
   | { readonly kind: 'inForce'; readonly knownGood: number }
-  | { readonly kind: 'waits'; readonly because: string };
+  | { readonly kind: 'waits'; readonly cause: Obstacle['kind']; readonly because: string };
 
 export function mergeEffect(
   rollout: Rollout,
   attempts: readonly Attempt[],
-  end: Pick<EndState, 'because'>,
+  { obstacle }: Pick<EndState, 'obstacle'>,
 ): MergeEffect {
   const latest = attempts.at(-1);
   const knownGood = knownGoodOf(attempts);
@@ -35,7 +35,7 @@ export function mergeEffect(
     }
     return { kind: 'inForce', knownGood: knownGood.attempt };
   }
-  if (end.because !== undefined) return { kind: 'waits', because: end.because };
+  if (obstacle !== undefined) return { kind: 'waits', cause: obstacle.kind, because: obstacle.because };
   return {
     kind: 'starts',
     attempt: (latest?.attempt ?? 0) + 1,

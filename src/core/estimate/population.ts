@@ -57,7 +57,14 @@ export interface EndState {
   readonly manifest: Manifest | undefined;
   readonly revision: Rollout['revision'] | undefined;
   /** Why it is not what the document asks for. */
-  readonly because?: string;
+  readonly obstacle?: Obstacle;
+}
+
+/** What keeps a rollout from what its document asks for, as long as nobody does anything further. */
+export interface Obstacle {
+  readonly kind: 'suspended' | 'cancelled' | 'quarantined';
+  /** A sentence that begins with a small letter. */
+  readonly because: string;
 }
 
 /** Devices by the rollout that they end with; without one they keep what they run. */
@@ -105,25 +112,29 @@ export function allot(desired: DesiredState, outcomes: Outcomes, population: Pop
 
 function endOf(rollout: Rollout, attempts: readonly Attempt[], outcomes: Outcomes): EndState {
   const { name, manifest, revision } = rollout;
-  const because = whyNotReached(rollout, attempts, outcomes);
-  if (because === undefined) return { rollout: name, manifest, revision };
+  const obstacle = obstacleTo(rollout, attempts, outcomes);
+  if (obstacle === undefined) return { rollout: name, manifest, revision };
   const knownGood = knownGoodOf(attempts);
-  return { rollout: name, manifest: knownGood?.manifest, revision: knownGood?.revision, because };
+  return { rollout: name, manifest: knownGood?.manifest, revision: knownGood?.revision, obstacle };
 }
 
-/** Why the rollout does not come to what its document asks for, as long as nobody does anything further. */
-function whyNotReached(
+function obstacleTo(
   { name, revision, manifest, suspend }: Rollout,
   attempts: readonly Attempt[],
   outcomes: Outcomes,
-): string | undefined {
+): Obstacle | undefined {
   if (knownGoodOf(attempts)?.revision === revision) return undefined;
-  if (suspend) return 'it is suspended';
-  const failed = attempts.findLast((attempt) => attempt.revision === revision);
-  if (failed !== undefined && wasGivenUp(failed)) {
-    return failed.cause === 'operator'
-      ? `attempt ${failed.attempt} of this revision was cancelled; tidegate retry asks for it again`
-      : `this revision is quarantined since attempt ${failed.attempt} failed; change what is installed, or ask for a retry`;
+  if (suspend) return { kind: 'suspended', because: 'it is suspended' };
+  const tried = attempts.findLast((attempt) => attempt.revision === revision);
+  if (tried === undefined) {
+    const because = whyQuarantined(manifest, name, outcomes);
+    return because === undefined ? undefined : { kind: 'quarantined', because };
   }
-  return failed === undefined ? whyQuarantined(manifest, name, outcomes) : undefined;
+  if (!wasGivenUp(tried)) return undefined;
+  if (tried.cause === 'operator') {
+    const because = `attempt ${tried.attempt} of this revision was cancelled; tidegate retry asks for it again`;
+    return { kind: 'cancelled', because };
+  }
+  const because = `this revision is quarantined since attempt ${tried.attempt} failed; change what is installed, or ask for a retry`;
+  return { kind: 'quarantined', because };
 }
